@@ -1,0 +1,66 @@
+# Two commands matter: `make demo` runs the whole loop here, `make test` runs the tests.
+# Both set up what they need: a virtual environment in .venv, and the CDK command line in node_modules.
+
+PYTHON ?= python3
+STAGE  ?= dev
+VENV   := .venv
+BIN    := $(VENV)/bin
+# The pinned Node and Python come first, whatever the machine has.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+CDK    := node_modules/.bin/cdk
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo up test check bench synth deploy destroy format clean
+
+help: ## list the commands
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(VENV)/.ready: requirements.txt requirements-dev.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Driftless needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Set PYTHON=python3.12, say.")'
+	@echo "setting up $(VENV) (once) ..."
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --quiet --disable-pip-version-check "$$(sed -n 's/^\(uv==[0-9.]*\).*/\1/p' requirements.txt)"
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements-dev.txt
+	@touch $@
+
+node_modules/.ready: package.json package-lock.json $(VENV)/.ready
+	@echo "setting up the CDK command line (once) ..."
+	@$(BIN)/npm ci --silent --no-audit --no-fund
+	@touch $@
+
+setup: $(VENV)/.ready node_modules/.ready ## install what the other commands need
+
+demo: setup ## run the whole loop on this machine; JSON=FILE also writes the outcome of each step
+	@$(BIN)/python -m local demo $(if $(JSON),--json $(JSON))
+
+up: setup ## leave the local cloud and its endpoint running
+	@$(BIN)/python -m local up
+
+test: setup ## run the tests
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+
+check: setup ## lint, types, import rules, templates
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
+	@$(BIN)/python -m infra.check
+
+format: setup ## format the code
+	@$(BIN)/ruff check --fix-only --quiet .
+	@$(BIN)/ruff format --quiet .
+
+bench: setup ## measure, beside peers; writes JSON to .build/bench
+	@$(BIN)/python -m bench all $(ARGS)
+
+synth: setup ## write the templates of STAGE to cdk.out
+	@$(CDK) synth --quiet -c stage=$(STAGE)
+
+deploy: setup ## deploy STAGE into the AWS account of your credentials
+	@$(CDK) deploy --all -c stage=$(STAGE)
+
+destroy: setup ## empty and remove STAGE (a prod stage keeps, and lists, what holds data)
+	@$(BIN)/python -m ops destroy --stage $(STAGE)
+
+clean: ## remove what the commands above made
+	rm -rf $(VENV) node_modules cdk.out .build .local .mypy_cache .ruff_cache
