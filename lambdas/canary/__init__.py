@@ -1,0 +1,1 @@
+"""Replays golden predictions on a new version before it gets traffic."""

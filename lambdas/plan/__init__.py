@@ -1,0 +1,1 @@
+"""Decides whether a training run starts, and pins what it will read."""

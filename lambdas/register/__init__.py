@@ -1,0 +1,1 @@
+"""Gates a trained bundle and records it as a model package."""

@@ -1,0 +1,29 @@
+"""The environment of the register function."""
+
+import os
+from collections.abc import Mapping
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, Json
+
+
+class Environment(BaseModel):
+    """Hold the function's settings.
+
+    ``GATES`` is a JSON object of metric name to the bound it must meet, as in
+    ``{"roc_auc": 0.95}``: a least value where larger is better, a greatest one where smaller is.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    deployment: str = Field(alias="DEPLOYMENT", min_length=1)
+    bucket: str = Field(alias="BUCKET", min_length=3)
+    model_package_group: str = Field(alias="MODEL_PACKAGE_GROUP", min_length=1)
+    inference_image: str = Field(alias="INFERENCE_IMAGE", min_length=1)
+    gates: Json[dict[str, float]] = Field(alias="GATES")
+    approval: Literal["automatic", "manual"] = Field(alias="APPROVAL")
+
+    @classmethod
+    def read(cls, environ: Mapping[str, str] = os.environ) -> Self:
+        """Validate the process environment; raises pydantic's ``ValidationError``."""
+        return cls.model_validate(dict(environ))
