@@ -1,0 +1,1 @@
+"""The language that training, functions, infrastructure and tests share."""
