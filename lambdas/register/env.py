@@ -7,11 +7,20 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, Json
 
 
+class Gates(BaseModel):
+    """Hold the bounds that the holdout's metrics must meet, by metric name."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    minimum: dict[str, float] = {}
+    maximum: dict[str, float] = {}
+
+
 class Environment(BaseModel):
     """Hold the function's settings.
 
-    ``GATES`` is a JSON object of metric name to the bound it must meet, as in
-    ``{"roc_auc": 0.95}``: a least value where larger is better, a greatest one where smaller is.
+    ``GATES`` is the settings' section of that name as JSON:
+    ``{"minimum": {"roc_auc": 0.95}, "maximum": {}}``.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -20,7 +29,7 @@ class Environment(BaseModel):
     bucket: str = Field(alias="BUCKET", min_length=3)
     model_package_group: str = Field(alias="MODEL_PACKAGE_GROUP", min_length=1)
     inference_image: str = Field(alias="INFERENCE_IMAGE", min_length=1)
-    gates: Json[dict[str, float]] = Field(alias="GATES")
+    gates: Json[Gates] = Field(alias="GATES")
     approval: Literal["automatic", "manual"] = Field(alias="APPROVAL")
 
     @classmethod

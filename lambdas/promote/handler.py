@@ -1,0 +1,60 @@
+"""The promote function: a queue of approvals and stack outcomes, and a person's rollback."""
+
+import functools
+import json
+from typing import Any
+
+from core.errors import DriftlessError
+from lambdas.promote.env import Environment
+from lambdas.promote.ports import ModelRegistry, ServingStack
+from lambdas.promote.service import StackBusyError, handle_message, roll_back
+
+
+@functools.cache
+def _ports() -> tuple[ModelRegistry, ServingStack]:
+    environment = Environment.read()
+    return ModelRegistry(environment.model_package_group), ServingStack(environment.serving_stack)
+
+
+def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
+    """Work off a batch of SQS messages, or roll back when ``{"action": "rollback"}`` asks for it.
+
+    A message that cannot be worked off yet is returned alone in ``batchItemFailures`` and comes
+    back after the queue's visibility timeout (AWS: "Reporting batch item failures").
+    """
+    registry, serving = _ports()
+    if event.get("action") == "rollback":
+        return _roll_back(event, registry, serving)
+    failures = []
+    for record in event["Records"]:
+        try:
+            outcome = handle_message(json.loads(record["body"]), registry, serving)
+            _log("info", outcome, record["messageId"])
+        except StackBusyError as error:
+            _log("info", f"waiting: {error}", record["messageId"])
+            failures.append({"itemIdentifier": record["messageId"]})
+        except (DriftlessError, ValueError, KeyError, TypeError) as error:
+            _log("error", f"{type(error).__name__}: {error}", record["messageId"])
+            failures.append({"itemIdentifier": record["messageId"]})
+    return {"batchItemFailures": failures}
+
+
+def _roll_back(
+    event: dict[str, Any], registry: ModelRegistry, serving: ServingStack
+) -> dict[str, Any]:
+    by = str(event.get("by") or "someone")
+    to = event.get("to")
+    try:
+        outcome = roll_back(
+            None if to is None else int(to), by, str(event.get("now", "")), registry, serving
+        )
+    except StackBusyError as error:
+        outcome = {"status": "busy", "from": None, "to": to, "reason": str(error)}
+    except DriftlessError as error:
+        outcome = {"status": "refused", "from": None, "to": to, "reason": str(error)}
+    _log("info", f"rollback: {outcome['status']}: {outcome['reason']}", "rollback")
+    return outcome
+
+
+def _log(level: str, message: str, message_id: str) -> None:
+    print(json.dumps({"level": level, "message": message, "id": message_id}), flush=True)
