@@ -1,0 +1,107 @@
+"""Say what is live, what runs and what alarms."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from ops.approve import list_packages
+from ops.deployment import Deployment, connect
+from ops.screen import console, describe_age, print_json, print_table
+
+RECENT = 5
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command `status`."""
+    parser = subparsers.add_parser(
+        "status",
+        help="what is live, what runs, what alarms",
+        description="Show the live model, the newest models and runs, and every alarm.",
+        epilog="example: python -m ops status --stage prod --json",
+    )
+    parser.add_argument("--stage", help="the stage (default: [project] stage)")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(func=main)
+
+
+def read_status(deployment: Deployment) -> dict[str, Any]:
+    """Collect a stage's live model, newest models and runs, and alarms."""
+    machine = deployment.output("training", "StateMachineArn")
+    runs = deployment.client("stepfunctions").list_executions(
+        stateMachineArn=machine, maxResults=RECENT
+    )["executions"]
+    sagemaker = deployment.client("sagemaker")
+    models = []
+    for package in list_packages(deployment)[:RECENT]:
+        whole = sagemaker.describe_model_package(ModelPackageName=package["ModelPackageArn"])
+        metadata = whole.get("CustomerMetadataProperties", {})
+        models.append(
+            {
+                "version": package["ModelPackageVersion"],
+                "approval": package["ModelApprovalStatus"],
+                "promotion": metadata.get("promotion"),
+                "run": metadata.get("run"),
+                "uri": metadata.get("model_uri"),
+                "created": package["CreationTime"],
+                "reason": whole.get("ApprovalDescription"),
+            }
+        )
+    pages = deployment.client("cloudwatch").get_paginator("describe_alarms")
+    alarms = [
+        {
+            "name": alarm["AlarmName"],
+            "state": alarm["StateValue"],
+            "since": alarm.get("StateUpdatedTimestamp"),
+            "reason": alarm.get("StateReason"),
+        }
+        for page in pages.paginate(AlarmNamePrefix=f"{deployment.name}-")
+        for alarm in page["MetricAlarms"] + page.get("CompositeAlarms", [])
+    ]
+    return {
+        "deployment": deployment.name,
+        "api": deployment.api_url,
+        "live": deployment.output("serving", "ModelUri"),
+        "models": models,
+        "runs": [
+            {"name": run["name"], "status": run["status"], "started": run["startDate"]}
+            for run in runs
+        ],
+        "alarms": sorted(alarms, key=lambda alarm: (alarm["state"] != "ALARM", alarm["name"])),
+    }
+
+
+def main(args: argparse.Namespace) -> int:
+    """Print the status; exit status 0 whatever it is, for it was told."""
+    status = read_status(connect(args.stage))
+    if args.json:
+        print_json(status)
+        return 0
+    console.print(f"{status['deployment']}  {status['api']}", markup=False)
+    console.print(f"live model: {status['live']}", markup=False)
+    print_table(
+        "models",
+        ("version", "approval", "promotion", "run", "age", "reason"),
+        (
+            (
+                model["version"],
+                model["approval"],
+                "live" if model["uri"] == status["live"] else model["promotion"],
+                model["run"],
+                describe_age(model["created"]),
+                model["reason"],
+            )
+            for model in status["models"]
+        ),
+    )
+    print_table(
+        "runs",
+        ("execution", "status", "age"),
+        ((run["name"], run["status"], describe_age(run["started"])) for run in status["runs"]),
+    )
+    print_table(
+        "alarms",
+        ("alarm", "state", "why"),
+        ((alarm["name"], alarm["state"], alarm["reason"]) for alarm in status["alarms"]),
+    )
+    return 0
