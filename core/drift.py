@@ -1,0 +1,1487 @@
+"""Watch a model's inputs and outputs: summaries, tests, and alarms at a rate that the user sets.
+
+::
+
+    build_baseline   training rows, held-out outputs  ->  Baseline   (baseline.json of a bundle)
+    summarise        rows that were served            ->  Summary    (counts; `a + b` merges)
+    judge            Baseline, Summary, Creep         ->  Verdict, Creep
+
+A window is judged by two rules, which share the error budget evenly:
+
+* *shock*: this window against the baseline. Each column has tests of location, spread and shape and
+  exact tests of missing, unseen and out-of-range values; all number columns together have a test of
+  their mean ranks (Hotelling's T-square) and of the distance of each row from the cloud of the training
+  rows (Mahalanobis). A test alarms when it is significant at its share of the budget *and* its effect
+  clears a floor.
+* *creep*: all windows since the baseline. A Shiryaev-Roberts detector averaged over components (Shin,
+  Ramdas and Rinaldo, "E-detectors", 2023): the sum over every possible start of the likelihood ratio
+  "it has shifted since then". Each ratio compares the windows since the start with the baseline *and*
+  the windows before it, so that the error of a small baseline is not taken for drift.
+
+Every test accounts for the size of the baseline as well as for that of the window. Where the baseline's
+rows carry times, the variance between stretches of time enters all of them. Location and spread rest on
+saddlepoint approximations: the error rate is designed and measured, not proved (docs/drift.md).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.contract import Contract
+from core.errors import DriftError
+from core.tails import (
+    chi_square_tail,
+    exceedance_tail,
+    f_tail,
+    hypergeometric_tail,
+    normal_tail,
+    normal_two_sided,
+    t_two_sided,
+)
+
+Floats = NDArray[np.float64]
+Counts = NDArray[np.int64]
+Kind = Literal["number", "category", "presence"]
+Group = Literal["input", "output", "joint"]
+
+FORMAT = 1
+DISTANCE = "distance from the training rows"
+MEANS = "all number columns together"
+
+# What a change must be at least, besides being significant.
+FLOORS = {
+    "location": 0.02,  # AUC beyond one half
+    "spread": 0.02,  # the same, of the ranks folded at the median
+    "shape": 0.10,  # Cohen's w
+    "missing": 0.005,  # share of the rows
+    "unseen": 0.002,
+    "below": 0.002,
+    "above": 0.002,
+    "means": 0.10,  # Mahalanobis length of the shift of mean ranks
+}
+# How a column's share of the budget is split over its tests. Location has most: it is what moves.
+TESTS: dict[Kind, dict[str, float]] = {
+    "number": {
+        "location": 0.35,
+        "shape": 0.25,
+        "spread": 0.10,
+        "missing": 0.12,
+        "unseen": 0.06,
+        "below": 0.06,
+        "above": 0.06,
+    },
+    "category": {"shape": 0.6, "missing": 0.2, "unseen": 0.2},
+    "presence": {"missing": 0.5, "unseen": 0.5},
+}
+GROUP_SHARES: dict[str, float] = {"input": 0.55, "output": 0.15, "joint": 0.15, "means": 0.15}
+DATA_QUALITY = ("missing", "unseen", "below", "above")
+
+_LARGEST_VOCABULARY = 5_000
+_TOP_CATEGORIES = 30
+_LARGEST_DISCRETE = 22
+_SMALLEST_EXPECTED = 5.0
+_CLIP = 6.0
+_PRIOR_SCALES = (0.1, 0.3)  # of a creeping shift, in standard deviations
+_RATE_RATIOS = (1.5, 2.0, 4.0)
+_LARGEST_JUMP = 0.35  # a single row's largest pull on a mean, in standard errors
+_HISTORY = 250
+
+
+class Budget(NamedTuple):
+    """How many false alarms are allowed, and how many windows share them."""
+
+    false_alarms_per_year: float
+    windows_per_year: float
+
+    @property
+    def per_window(self) -> float:
+        """Give the probability that a window without drift may alarm."""
+        return min(0.2, self.false_alarms_per_year / self.windows_per_year)
+
+
+def budget_for(false_alarms_per_year: float, schedule_minutes: float) -> Budget:
+    """Give the budget of a monitor that judges one window every `schedule_minutes`."""
+    if false_alarms_per_year <= 0 or schedule_minutes <= 0:
+        raise DriftError(
+            "false_alarms_per_year and schedule_minutes must be above 0, not "
+            f"{false_alarms_per_year} and {schedule_minutes}"
+        )
+    return Budget(false_alarms_per_year, 365.25 * 24 * 60 / schedule_minutes)
+
+
+# ---------------------------------------------------------------------------------- the baseline
+
+
+@dataclass(frozen=True)
+class Dispersion:
+    """By how much the variance between stretches of time exceeds that of independent rows.
+
+    `effects[statistic][i]` is the design effect of a mean over `sizes[i]` consecutive rows, estimated
+    from `groups[i]` such stretches.
+    """
+
+    sizes: tuple[int, ...]
+    groups: tuple[int, ...]
+    effects: dict[str, tuple[float, ...]]
+
+    def effect(self, statistic: str, rows: Floats | float) -> Floats:
+        """Give the design effect (>= 1) of a window of `rows` rows; beyond the sizes it grows on."""
+        n = np.maximum(np.asarray(rows, dtype=np.float64), 1.0)
+        sizes = np.asarray(self.sizes, dtype=np.float64)
+        relative_error = np.sqrt(2.0 / (np.asarray(self.groups, dtype=np.float64) - 1.0))
+        estimate = np.asarray(self.effects[statistic], dtype=np.float64)
+        # An estimate within its own error of 1 is no evidence of dependence; one beyond it is raised
+        # by its error, as it comes from few stretches.
+        used = np.where(estimate <= 1.0 + relative_error, 1.0, estimate * (1.0 + relative_error))
+        used = np.maximum.accumulate(used)
+        inside = np.interp(np.log(n), np.log(sizes), used)
+        beyond = 1.0 + (n - 1.0) * (used[-1] - 1.0) / (sizes[-1] - 1.0)
+        before = 1.0 + (n - 1.0) * (used[0] - 1.0) / max(sizes[0] - 1.0, 1.0)
+        result = np.where(n > sizes[-1], beyond, np.where(n < sizes[0], before, inside))
+        return np.asarray(np.maximum(result, 1.0), dtype=np.float64)
+
+    def degrees(self, rows: float) -> float:
+        """Give the degrees of freedom of the design effect of a window of `rows` rows."""
+        return float(np.interp(math.log(max(rows, 1.0)), np.log(self.sizes), self.groups)) - 1.0
+
+
+@dataclass(frozen=True)
+class ColumnBaseline:
+    """What one column looked like: the edges or categories of its counts, and the counts.
+
+    Slots of a number: below the range, the bins, above the range, missing, unseen (not a number). Of a
+    category: the most frequent, all other known ones, missing, unseen. Of a column whose values are
+    bound to move (a time) or too many to count: present, missing, unseen.
+    """
+
+    name: str
+    kind: Kind
+    group: Group
+    counts: tuple[int, ...]
+    edges: tuple[float, ...] = ()
+    labels: tuple[str, ...] = ()
+    known: tuple[str, ...] = ()
+    text: bool = False
+    unseen_of: tuple[int, int] = (0, 0)
+    dispersion: Dispersion | None = None
+
+    @property
+    def values(self) -> int:
+        """Give the number of slots of values, which come before missing and unseen."""
+        return len(self.counts) - 2
+
+    @cached_property
+    def rows(self) -> int:
+        """Give the number of rows counted."""
+        return sum(self.counts)
+
+    @cached_property
+    def slots(self) -> dict[str, int]:
+        """Map a known category to its slot."""
+        top = {label: i for i, label in enumerate(self.labels)}
+        return {value: top.get(value, len(self.labels)) for value in self.known}
+
+    @cached_property
+    def locations(self) -> Floats:
+        """Give each slot of values its mid-rank in the baseline, less one half."""
+        return _midranks(np.asarray(self.counts[: self.values], dtype=np.float64))
+
+    @cached_property
+    def spreads(self) -> Floats:
+        """Give each slot of values the mid-rank of its distance from the median, less one half."""
+        counts = np.asarray(self.counts[: self.values], dtype=np.float64)
+        order = np.argsort(np.abs(self.locations), kind="stable")
+        folded = np.empty_like(counts)
+        folded[order] = _midranks(counts[order])
+        return folded
+
+    def shares(self, counts: Sequence[int] | Counts) -> Floats:
+        """Give each slot's share of the rows."""
+        values = np.asarray(counts, dtype=np.float64)
+        return values / max(values.sum(), 1.0)
+
+    def quantile(self, counts: Sequence[int] | Counts, share: float) -> float:
+        """Estimate a quantile of a number from its counts, straight within a bin; NaN without rows."""
+        values = np.asarray(counts[: self.values], dtype=np.float64)
+        total = values.sum()
+        if self.kind != "number" or total == 0:
+            return math.nan
+        edges = np.asarray(self.edges)
+        lower = np.concatenate([edges[:1], edges])
+        upper = np.concatenate([edges, edges[-1:]])
+        reached = np.cumsum(values)
+        i = int(np.searchsorted(reached, share * total))
+        i = min(i, len(values) - 1)
+        before = reached[i] - values[i]
+        within = (share * total - before) / values[i] if values[i] else 0.0
+        return float(lower[i] + (upper[i] - lower[i]) * within)
+
+
+@dataclass(frozen=True)
+class Joint:
+    """The number columns together.
+
+    `columns` are positions in `Baseline.columns`. `correlation` is of the columns' mid-rank scores
+    (missing = the mean), over all rows. `middle`, `scale` and `whiten` map raw values to a vector whose
+    length is a row's distance; they come from rows that the distance's own counts do not.
+    """
+
+    columns: tuple[int, ...]
+    rows: int
+    correlation: tuple[tuple[float, ...], ...]
+    deviations: tuple[float, ...]
+    middle: tuple[float, ...]
+    scale: tuple[float, ...]
+    whiten: tuple[tuple[float, ...], ...]
+    dispersion: Dispersion | None = None
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """What training saw, as counts: the reference of every window."""
+
+    contract: str
+    columns: tuple[ColumnBaseline, ...]
+    joint: Joint | None
+    rows: int
+    output_rows: int
+    outputs: tuple[int, ...]
+    format: int = FORMAT
+
+    @cached_property
+    def digest(self) -> str:
+        """Give the SHA-256 that ties summaries and states to this baseline."""
+        return hashlib.sha256(self.to_json()).hexdigest()
+
+    @property
+    def calibration(self) -> str:
+        """Say what the error rate rests on."""
+        timed = any(column.dispersion for column in self.columns)
+        return (
+            "calibrated with the variance between stretches of time"
+            if timed
+            else ("calibrated for independent rows only: the baseline has no time order")
+        )
+
+    def to_json(self) -> bytes:
+        """Write the baseline; the same baseline gives the same bytes."""
+        return json.dumps(asdict(self), ensure_ascii=False, separators=(",", ":")).encode()
+
+    @classmethod
+    def from_json(cls, text: bytes | str) -> Baseline:
+        """Read a baseline; raises DriftError if it is none, or of another release's format."""
+        try:
+            raw = json.loads(text)
+            if raw["format"] != FORMAT:
+                raise DriftError(
+                    f"baseline format {raw['format']!r} is not the one that this release reads, "
+                    f"{FORMAT}: train again to get a baseline of this release"
+                )
+            joint = raw["joint"]
+            return cls(
+                contract=raw["contract"],
+                columns=tuple(
+                    ColumnBaseline(
+                        **{
+                            **{k: tuple(v) if isinstance(v, list) else v for k, v in item.items()},
+                            "dispersion": _dispersion_from(item["dispersion"]),
+                        }
+                    )
+                    for item in raw["columns"]
+                ),
+                joint=None
+                if joint is None
+                else Joint(
+                    **{
+                        **{k: tuple(v) for k, v in joint.items() if isinstance(v, list)},
+                        "rows": joint["rows"],
+                        "correlation": tuple(map(tuple, joint["correlation"])),
+                        "whiten": tuple(map(tuple, joint["whiten"])),
+                        "dispersion": _dispersion_from(joint["dispersion"]),
+                    }
+                ),
+                rows=raw["rows"],
+                output_rows=raw["output_rows"],
+                outputs=tuple(raw["outputs"]),
+            )
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise DriftError(f"this is not a drift baseline: {error!r}") from error
+
+
+def _dispersion_from(raw: Mapping[str, Any] | None) -> Dispersion | None:
+    if raw is None:
+        return None
+    effects = {name: tuple(values) for name, values in raw["effects"].items()}
+    return Dispersion(tuple(raw["sizes"]), tuple(raw["groups"]), effects)
+
+
+def build_baseline(
+    contract: Contract,
+    columns: Mapping[str, Sequence[object]],
+    outputs: NDArray[Any] | Sequence[Sequence[float]] | None = None,
+    *,
+    times: Sequence[float] | None = None,
+    seed: int = 0,
+) -> Baseline:
+    """Count what training saw.
+
+    `columns` maps each of the contract's columns to its values over the training rows. `outputs` (rows x
+    outputs) must come from rows that the model was *not* fitted on: a score's distribution on its own
+    training rows is too sharp and would alarm on the first window. `times` (seconds, one a row of
+    `columns`) lets dependence between neighbouring rows enter the tests. Raises DriftError for missing
+    or unequal columns.
+    """
+    missing = [column.name for column in contract.columns if column.name not in columns]
+    if missing:
+        raise DriftError(f"the baseline lacks columns of the contract: {', '.join(missing)}")
+    lengths = {column.name: len(columns[column.name]) for column in contract.columns}
+    rows = next(iter(lengths.values()))
+    if rows < 20 or len(set(lengths.values())) > 1:
+        raise DriftError(
+            f"a baseline needs at least 20 rows and columns of one length, not {lengths}"
+        )
+    generator = np.random.default_rng(seed)
+    fitting = np.zeros(rows, dtype=bool)  # half of the rows choose vocabularies and the distance
+    fitting[generator.permutation(rows)[: rows // 2]] = True
+    order = None
+    if times is not None:
+        if len(times) != rows:
+            raise DriftError(f"{len(times)} times for {rows} rows")
+        order = np.argsort(np.asarray(times, dtype=np.float64), kind="stable")
+
+    built: list[ColumnBaseline] = []
+    slots: list[Counts] = []
+    numbers: dict[int, Floats] = {}
+    for position, column in enumerate(contract.columns):
+        values = columns[column.name]
+        if column.type in ("number", "integer", "boolean", "text"):
+            numeric, invalid = _numbers(values, text=column.type == "text")
+            made = _number_baseline(column.name, "input", numeric, invalid, column.type == "text")
+            if column.type != "text":
+                numbers[position] = numeric
+            slot = _number_slots(made, numeric, invalid)
+        else:
+            texts = _texts(values)
+            made = _category_baseline(column.name, texts, fitting, column.type == "timestamp")
+            slot = _category_slots(made, texts)
+            counted = np.ones(rows, dtype=bool)
+            if len(made.known) > len(made.labels):
+                # The most frequent were chosen on half of the rows, where they look more frequent
+                # than they are: count them on the other half.
+                counted = ~fitting
+            made = ColumnBaseline(
+                **{
+                    **_fields(made),
+                    "counts": tuple(
+                        np.bincount(slot[counted], minlength=len(made.counts)).tolist()
+                    ),
+                    "unseen_of": (
+                        int((slot[~fitting] == len(made.counts) - 1).sum()),
+                        int((~fitting).sum()),
+                    ),
+                }
+            )
+        built.append(made)
+        slots.append(slot)
+    if order is not None:
+        built = [
+            ColumnBaseline(**{**_fields(made), "dispersion": _disperse(made, slot[order])})
+            for made, slot in zip(built, slots, strict=True)
+        ]
+
+    joint = _joint_baseline(built, slots, numbers, fitting, order)
+    kept: tuple[int, ...] = ()
+    output_rows = 0
+    table = np.empty((0, 0)) if outputs is None else np.asarray(outputs, dtype=np.float64)
+    if table.size:
+        table = table.reshape(len(table), -1)
+        output_rows = len(table)
+        # Of two probabilities that add to 1, one says all.
+        kept = (
+            (contract.positive_index,)
+            if contract.task == "binary" and table.shape[1] == 2
+            else (tuple(range(min(table.shape[1], _TOP_CATEGORIES))))
+        )
+        names = contract.outputs
+        for i in kept:
+            numeric, invalid = _numbers(table[:, i])
+            name = "prediction" if len(kept) == 1 else f"prediction {names[i]}"
+            made = _number_baseline(name, "output", numeric, invalid, False)
+            built.append(made)
+    if joint is not None:
+        held = _distances(joint, [numbers[i][~fitting] for i in joint.columns])
+        made = _number_baseline(DISTANCE, "joint", held, np.zeros(len(held), dtype=bool), False)
+        if order is not None:
+            everyone = _distances(joint, [numbers[i] for i in joint.columns])
+            slot = _number_slots(made, everyone, np.zeros(rows, dtype=bool))[order]
+            slot = slot[~fitting[order]]
+            made = ColumnBaseline(**{**_fields(made), "dispersion": _disperse(made, slot)})
+        built.append(made)
+    return Baseline(
+        contract=contract.digest,
+        columns=tuple(built),
+        joint=joint,
+        rows=rows,
+        output_rows=output_rows,
+        outputs=kept,
+    )
+
+
+_FIELD_NAMES = tuple(ColumnBaseline.__dataclass_fields__)
+
+
+def _fields(column: ColumnBaseline) -> dict[str, Any]:
+    return {name: getattr(column, name) for name in _FIELD_NAMES}
+
+
+def _midranks(counts: Floats) -> Floats:
+    total = max(float(counts.sum()), 1.0)
+    return np.asarray((np.cumsum(counts) - counts / 2.0) / total - 0.5, dtype=np.float64)
+
+
+def _number_baseline(
+    name: str, group: Group, numeric: Floats, invalid: NDArray[np.bool_], text: bool
+) -> ColumnBaseline:
+    present = np.sort(numeric[~np.isnan(numeric)])
+    if len(present) == 0:
+        edges: list[float] = [0.0, math.nextafter(0.0, math.inf)]
+    else:
+        low, high = float(present[0]), float(present[-1])
+        distinct = np.unique(present[:: max(1, len(present) // 20_000)])
+        if len(distinct) <= _LARGEST_DISCRETE and len(np.unique(present)) <= _LARGEST_DISCRETE:
+            distinct = np.unique(present)
+            inner = (distinct[:-1] + distinct[1:]) / 2.0
+        else:
+            bins = int(min(20, max(4, len(present) // 15)))
+            points = list(np.arange(1, bins) / bins)
+            if len(present) >= 10_000:
+                points = [0.0005, *points, 0.9995]
+            inner = np.quantile(present, points, method="higher")
+        inner = np.unique(inner)
+        inner = inner[(inner > low) & (inner <= high)]
+        edges = [low, *inner.tolist(), math.nextafter(high, math.inf)]
+    made = ColumnBaseline(
+        name=name,
+        kind="number",
+        group=group,
+        counts=(0,) * (len(edges) + 3),
+        edges=tuple(edges),
+        text=text,
+    )
+    counts = np.bincount(_number_slots(made, numeric, invalid), minlength=len(made.counts))
+    return ColumnBaseline(
+        **{
+            **_fields(made),
+            "counts": tuple(counts.tolist()),
+            "unseen_of": (int(invalid.sum()), len(numeric)),
+        }
+    )
+
+
+def _category_baseline(
+    name: str, texts: list[str | None], fitting: NDArray[np.bool_], presence: bool
+) -> ColumnBaseline:
+    chosen = Counter(text for text, fit in zip(texts, fitting, strict=True) if fit)
+    chosen.pop(None, None)
+    if presence or len(chosen) > _LARGEST_VOCABULARY:
+        return ColumnBaseline(name=name, kind="presence", group="input", counts=(0, 0, 0))
+    ranked = sorted(chosen, key=lambda text: (-chosen[text], str(text)))
+    labels = tuple(str(text) for text in ranked[:_TOP_CATEGORIES])
+    return ColumnBaseline(
+        name=name,
+        kind="category",
+        group="input",
+        counts=(0,) * (len(labels) + 3),
+        labels=labels,
+        known=tuple(sorted(str(text) for text in chosen)),
+    )
+
+
+def _joint_baseline(
+    built: list[ColumnBaseline],
+    slots: list[Counts],
+    numbers: dict[int, Floats],
+    fitting: NDArray[np.bool_],
+    order: NDArray[np.intp] | None,
+) -> Joint | None:
+    rows = len(fitting)
+    use: list[int] = []
+    scores: list[Floats] = []
+    deviations: list[float] = []
+    for i in numbers:
+        score = np.append(built[i].locations, (0.0, 0.0))[slots[i]]
+        deviation = float(score.std())
+        if deviation > 0.05:  # a nearly constant column says nothing about a joint shift
+            use.append(i)
+            scores.append(score / deviation)
+            deviations.append(deviation)
+    if len(use) < 2 or rows < len(use) + 30:
+        return None
+    matrix = np.column_stack(scores)
+    correlation = np.corrcoef(matrix, rowvar=False)
+    fitted = [numbers[i][fitting] for i in use]
+    middle = [float(np.nanmedian(values)) for values in fitted]
+    scale = [float(np.nanstd(values)) or 1.0 for values in fitted]
+    cloud = _standardise(fitted, middle, scale)
+    shrink = min(0.5, 0.01 + 0.1 * len(use) / len(cloud))
+    covariance = np.cov(cloud, rowvar=False) * (1.0 - shrink) + shrink * np.eye(len(use))
+    whiten = np.linalg.inv(np.linalg.cholesky(covariance))
+    joint = Joint(
+        columns=tuple(use),
+        rows=rows,
+        correlation=tuple(tuple(round(float(v), 6) for v in row) for row in correlation),
+        deviations=tuple(deviations),
+        middle=tuple(middle),
+        scale=tuple(scale),
+        whiten=tuple(tuple(float(f"{v:.7g}") for v in row) for row in whiten),
+    )
+    if order is not None:
+        inverse = np.linalg.inv(_shrunk_correlation(joint))
+        ordered = matrix[order]
+
+        def squares(starts: NDArray[np.intp], sizes: Floats) -> float:
+            means = np.add.reduceat(ordered, starts, axis=0) / sizes[:, None]
+            means = means - ordered.mean(axis=0)
+            lengths = np.einsum("ij,jk,ik->i", means, inverse, means) * sizes
+            return float(lengths.mean() / ordered.shape[1])
+
+        dispersion = _scales(rows, {"means": squares})
+        joint = Joint(
+            **{
+                **{k: getattr(joint, k) for k in Joint.__dataclass_fields__},
+                "dispersion": dispersion,
+            }
+        )
+    return joint
+
+
+def _shrunk_correlation(joint: Joint) -> Floats:
+    matrix = np.asarray(joint.correlation, dtype=np.float64)
+    return np.asarray(0.98 * matrix + 0.02 * np.eye(len(matrix)), dtype=np.float64)
+
+
+def _standardise(
+    values: Sequence[Floats], middle: Sequence[float], scale: Sequence[float]
+) -> Floats:
+    table = np.empty((len(values[0]), len(values)))
+    for i, column in enumerate(values):
+        np.subtract(column, middle[i], out=table[:, i])
+        table[:, i] /= scale[i]
+    np.nan_to_num(table, copy=False, nan=0.0)
+    return np.clip(table, -_CLIP, _CLIP, out=table)
+
+
+def _distances(joint: Joint, values: Sequence[Floats]) -> Floats:
+    table = _standardise(values, joint.middle, joint.scale) @ np.asarray(joint.whiten).T
+    return np.sqrt(np.einsum("ij,ij->i", table, table) / len(values))
+
+
+def _scales(rows: int, statistics: Mapping[str, Any]) -> Dispersion | None:
+    sizes, groups = [], []
+    found: dict[str, list[float]] = {name: [] for name in statistics}
+    size = 50
+    while rows // size >= 8:
+        count = rows // size
+        starts = np.linspace(0, rows, count, endpoint=False).astype(np.intp)
+        lengths = np.diff(np.append(starts, rows)).astype(np.float64)
+        sizes.append(size)
+        groups.append(count)
+        for name, statistic in statistics.items():
+            found[name].append(round(float(statistic(starts, lengths)), 4))
+        size *= 2
+    if not sizes:
+        return None
+    return Dispersion(tuple(sizes), tuple(groups), {n: tuple(v) for n, v in found.items()})
+
+
+def _disperse(column: ColumnBaseline, slot: Counts) -> Dispersion | None:
+    """Estimate the design effects of a column from its slots in time order."""
+
+    def between(score: Floats) -> Any:
+        centred = score - score.mean()
+        variance = float((centred**2).mean())
+
+        def ratio(starts: NDArray[np.intp], sizes: Floats) -> float:
+            if variance == 0.0:
+                return 1.0
+            means = np.add.reduceat(centred, starts) / sizes
+            return float((sizes * means**2).sum() / (len(sizes) - 1) / variance)
+
+        return ratio
+
+    values = column.values
+    statistics: dict[str, Any] = {
+        "missing": between((slot == values).astype(np.float64)),
+        "unseen": between((slot == values + 1).astype(np.float64)),
+    }
+    if column.kind == "number":
+        statistics["location"] = between(np.append(column.locations, (0.0, 0.0))[slot])
+        statistics["spread"] = between(np.append(column.spreads, (0.0, 0.0))[slot])
+        statistics["below"] = between((slot <= 1).astype(np.float64))
+        statistics["above"] = between(((slot >= values - 2) & (slot < values)).astype(np.float64))
+    if column.kind != "presence":
+        shares = np.bincount(slot, minlength=values)[:values] / len(slot)
+        used = np.flatnonzero(shares > 0)
+        each = [between((slot == i).astype(np.float64)) for i in used]
+        weights = 1.0 - shares[used]
+        weights = weights / weights.sum() if weights.sum() > 0 else np.ones(len(used)) / len(used)
+
+        def shape(starts: NDArray[np.intp], sizes: Floats) -> float:
+            return float(sum(w * one(starts, sizes) for w, one in zip(weights, each, strict=True)))
+
+        statistics["shape"] = shape
+    return _scales(len(slot), statistics)
+
+
+# --------------------------------------------------------------------------------- the summary
+
+
+def _is_missing(value: object) -> bool:
+    if value is None:
+        return True
+    if isinstance(value, (float, np.floating)):
+        return bool(np.isnan(value))
+    return type(value).__name__ in ("NAType", "NaTType")
+
+
+_BOOLEANS = {"true": 1.0, "false": 0.0}
+
+
+def _numbers(
+    values: Sequence[object] | NDArray[Any], text: bool = False
+) -> tuple[Floats, NDArray[np.bool_]]:
+    """Give values as float64, NaN where missing or invalid, and mark the invalid ones."""
+    if text:
+        sizes = [math.nan if _is_missing(v) else float(len(str(v))) for v in values]
+        return np.asarray(sizes, dtype=np.float64), np.zeros(len(sizes), dtype=bool)
+    try:
+        numeric = np.array(values, dtype=np.float64)
+        invalid = np.isinf(numeric)
+    except (TypeError, ValueError):
+        numeric = np.full(len(values), np.nan)
+        invalid = np.zeros(len(values), dtype=bool)
+        for i, value in enumerate(values):
+            if _is_missing(value):
+                continue
+            try:
+                numeric[i] = _BOOLEANS.get(str(value).lower(), math.nan)
+                if math.isnan(numeric[i]):
+                    numeric[i] = float(value)  # type: ignore[arg-type]
+            except (TypeError, ValueError):
+                invalid[i] = True
+        invalid |= np.isinf(numeric)
+    if invalid.any():
+        numeric[invalid] = np.nan
+    return numeric, invalid
+
+
+def _number_slots(column: ColumnBaseline, numeric: Floats, invalid: NDArray[np.bool_]) -> Counts:
+    slot = np.searchsorted(np.asarray(column.edges), numeric, side="right")
+    absent = np.isnan(numeric)
+    if absent.any():
+        slot[absent] = column.values
+        slot[invalid] = column.values + 1
+    return slot
+
+
+def _text(value: object) -> str | None:
+    if _is_missing(value):
+        return None
+    if isinstance(value, (bool, np.bool_)):
+        return "true" if value else "false"
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value)
+
+
+def _texts(values: Sequence[object]) -> list[str | None]:
+    return [_text(value) for value in values]
+
+
+def _category_slots(column: ColumnBaseline, texts: Sequence[str | None]) -> Counts:
+    values = column.values
+    if column.kind == "presence":
+        return np.fromiter((1 if t is None else 0 for t in texts), dtype=np.int64, count=len(texts))
+    slots = column.slots
+    return np.fromiter(
+        (values if t is None else slots.get(t, values + 1) for t in texts),
+        dtype=np.int64,
+        count=len(texts),
+    )
+
+
+def _count_categories(column: ColumnBaseline, values: Sequence[object]) -> Counts:
+    counts = np.zeros(len(column.counts), dtype=np.int64)
+    slots = column.slots
+    last = column.values
+    for value, count in Counter(values).items():
+        text = _text(value)
+        if text is None:
+            counts[last] += count
+        elif column.kind == "presence":
+            counts[0] += count
+        else:
+            counts[slots.get(text, last + 1)] += count
+    return counts
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The counts of some rows under one baseline's edges; `+` merges, in any order."""
+
+    baseline: str
+    rows: int
+    counts: tuple[Counts, ...] = field(compare=False)
+
+    def __add__(self, other: Summary) -> Summary:
+        """Merge two summaries; raises DriftError if they were counted under different baselines."""
+        if self.baseline != other.baseline:
+            raise DriftError(
+                "summaries of different baselines cannot be added: count the rows again"
+            )
+        return Summary(
+            self.baseline,
+            self.rows + other.rows,
+            tuple(a + b for a, b in zip(self.counts, other.counts, strict=True)),
+        )
+
+    def __eq__(self, other: object) -> bool:
+        """Compare by counts."""
+        return isinstance(other, Summary) and self.to_json() == other.to_json()
+
+    def __hash__(self) -> int:
+        """Hash by baseline and size."""
+        return hash((self.baseline, self.rows))
+
+    def to_json(self) -> bytes:
+        """Write the summary."""
+        counts = [column.tolist() for column in self.counts]
+        raw = {"baseline": self.baseline, "rows": self.rows, "counts": counts}
+        return json.dumps(raw, separators=(",", ":")).encode()
+
+    @classmethod
+    def from_json(cls, text: bytes | str) -> Summary:
+        """Read a summary; raises DriftError if it is none."""
+        try:
+            raw = json.loads(text)
+            counts = tuple(np.asarray(column, dtype=np.int64) for column in raw["counts"])
+            return cls(str(raw["baseline"]), int(raw["rows"]), counts)
+        except (ValueError, KeyError, TypeError) as error:
+            raise DriftError(f"this is not a drift summary: {error!r}") from error
+
+    @classmethod
+    def empty(cls, baseline: Baseline) -> Summary:
+        """Give the summary of no rows."""
+        counts = tuple(np.zeros(len(c.counts), dtype=np.int64) for c in baseline.columns)
+        return cls(baseline.digest, 0, counts)
+
+
+def summarise(
+    baseline: Baseline,
+    rows: Sequence[Mapping[str, object]],
+    outputs: Sequence[Sequence[float]] | None = None,
+) -> Summary:
+    """Count rows as they were served, and the outputs given for them."""
+    columns = {
+        column.name: [row.get(column.name) for row in rows]
+        for column in baseline.columns
+        if column.group == "input"
+    }
+    table = None
+    if outputs:
+        widest = max(map(len, outputs))
+        table = np.array(
+            [[*row, *[math.nan] * (widest - len(row))] for row in outputs], dtype=float
+        )
+    return summarise_columns(baseline, columns, table)
+
+
+def summarise_columns(
+    baseline: Baseline,
+    columns: Mapping[str, Sequence[object] | NDArray[Any]],
+    outputs: NDArray[Any] | None = None,
+) -> Summary:
+    """Count a table given column by column; a column that is not there counts as missing."""
+    rows = max((len(values) for values in columns.values()), default=0)
+    if rows == 0:
+        return Summary.empty(baseline)
+    counts: list[Counts] = []
+    raw: dict[int, Floats] = {}
+    joint = set(baseline.joint.columns) if baseline.joint else set()
+    given = 0
+    for position, column in enumerate(baseline.columns):
+        if column.group == "input":
+            values = columns.get(column.name)
+            if values is None:
+                values = np.full(rows, np.nan)
+            if len(values) != rows:
+                raise DriftError(f"column {column.name!r} has {len(values)} of {rows} values")
+            if column.kind != "number":
+                counts.append(_count_categories(column, _as_list(values)))
+                continue
+            numeric, invalid = _numbers(values, column.text)
+            if position in joint:
+                raw[position] = numeric
+        elif column.group == "output":
+            which = baseline.outputs[given]
+            given += 1
+            if outputs is None or len(outputs) == 0:
+                counts.append(np.zeros(len(column.counts), dtype=np.int64))
+                continue
+            if outputs.ndim != 2 or outputs.shape[1] <= which:
+                raise DriftError(f"the rows carry no output number {which + 1}")
+            numeric, invalid = _numbers(outputs[:, which])
+        else:
+            assert baseline.joint is not None
+            numeric = _distances(baseline.joint, [raw[i] for i in baseline.joint.columns])
+            invalid = np.zeros(rows, dtype=bool)
+        slot = _number_slots(column, numeric, invalid)
+        counts.append(np.bincount(slot, minlength=len(column.counts)))
+    return Summary(baseline.digest, rows, tuple(counts))
+
+
+def _as_list(values: Sequence[object] | NDArray[Any]) -> list[object]:
+    return values.tolist() if isinstance(values, np.ndarray) else list(values)
+
+
+# -------------------------------------------------------------------------------- the verdict
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One test of one column.
+
+    `evidence` and `threshold` are -log10 of its probability and of its share of the budget; `size` is
+    the effect in the unit of its `floor` (FLOORS); `before` and `after` are what a person compares: the
+    median, or the share of rows, or the most changed category's share (named by `where`).
+    """
+
+    column: str
+    group: str
+    kind: str
+    rule: Literal["shock", "creep"]
+    size: float
+    floor: float
+    evidence: float
+    threshold: float
+    before: float
+    after: float
+    where: str = ""
+    windows: int = 1
+
+    @property
+    def alarms(self) -> bool:
+        """Say whether the change is both significant and large enough."""
+        return self.evidence >= self.threshold and abs(self.size) >= self.floor
+
+    def describe(self) -> str:
+        """Say in one line what moved and by how much."""
+        before, after = f"{self.before:.4g}", f"{self.after:.4g}"
+        percent = f"{100 * self.before:.2f}% -> {100 * self.after:.2f}% of rows"
+        since = f" over the last {self.windows} windows" if self.rule == "creep" else ""
+        text = {
+            "location": f"median {before} -> {after} ({'up' if self.size > 0 else 'down'})",
+            "spread": f"spread {'wider' if self.size > 0 else 'narrower'}: "
+            f"middle half {before} -> {after}",
+            "shape": f"distribution changed, most at {self.where}: {percent}",
+            "missing": f"missing values: {percent}",
+            "unseen": f"values never seen in training: {percent}",
+            "below": f"below the range seen in training: {percent}",
+            "above": f"above the range seen in training: {percent}",
+            "means": f"moved together by {self.size:.2f} standard deviations, most: {self.where}",
+        }[self.kind]
+        return f"{self.column}: {text}{since}"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the monitor concludes about one window.
+
+    `findings` are the tests that alarm, strongest first; `ranking` is the strongest test of every
+    column, alarming or not. `evidence` is the largest ratio of evidence to threshold: 1 is the line.
+    """
+
+    alarm: bool
+    rows: int
+    findings: tuple[Finding, ...]
+    ranking: tuple[Finding, ...]
+    evidence: float
+    calibration: str
+
+    @property
+    def data_quality(self) -> tuple[Finding, ...]:
+        """Give the findings about missing, unseen and out-of-range values."""
+        return tuple(f for f in self.findings if f.kind in DATA_QUALITY and f.group == "input")
+
+    @property
+    def prediction_shift(self) -> bool:
+        """Say whether the predictions themselves moved."""
+        return any(f.group == "output" for f in self.findings)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the verdict as JSON-ready members."""
+        return {
+            "alarm": self.alarm,
+            "rows": self.rows,
+            "evidence": _finite(self.evidence),
+            "prediction_shift": self.prediction_shift,
+            "data_quality": len(self.data_quality),
+            "calibration": self.calibration,
+            "findings": [_finding_dict(f) for f in self.findings],
+            "ranking": [_finding_dict(f) for f in self.ranking],
+        }
+
+
+def _finite(value: float) -> float | None:
+    return round(value, 6) if math.isfinite(value) else None
+
+
+def _finding_dict(finding: Finding) -> dict[str, Any]:
+    raw = {k: _finite(v) if isinstance(v, float) else v for k, v in asdict(finding).items()}
+    return {**raw, "alarms": finding.alarms, "text": finding.describe()}
+
+
+def judge(
+    baseline: Baseline, window: Summary, budget: Budget, creep: Creep | None = None
+) -> tuple[Verdict, Creep]:
+    """Judge one window, and give the creep rule's state to pass with the next.
+
+    A state of another baseline is dropped. Raises DriftError for a window of another baseline or
+    without rows.
+    """
+    if window.baseline != baseline.digest:
+        raise DriftError("the window was counted under another baseline: count its rows again")
+    if window.rows == 0:
+        raise DriftError("a window without rows cannot be judged")
+    if creep is None or creep.baseline != baseline.digest:
+        creep = Creep(baseline.digest)
+    share = budget.per_window / 2.0
+    tests = _shock(baseline, window, share)
+    shocked = any(test.alarms for test in tests)
+    # A window that alarms on its own is reported on its own; kept in the history it would keep the
+    # creep rule up long after one bad batch.
+    state = creep if shocked else creep.add(baseline, window)
+    crept = [] if shocked else _creep(baseline, state, share)
+    tests += crept
+    best: dict[str, Finding] = {}
+    for test in tests:
+        known = best.get(test.column)
+        if known is None or _ratio(test) > _ratio(known):
+            best[test.column] = test
+    ranking = tuple(sorted(best.values(), key=_ratio, reverse=True))
+    findings = tuple(sorted((t for t in tests if t.alarms), key=_ratio, reverse=True))
+    evidence = max((_ratio(t) for t in tests if abs(t.size) >= t.floor), default=0.0)
+    return (
+        Verdict(bool(findings), window.rows, findings, ranking, evidence, baseline.calibration),
+        state,
+    )
+
+
+def _ratio(finding: Finding) -> float:
+    return finding.evidence / finding.threshold
+
+
+def _evidence(p: float) -> float:
+    return -math.log10(max(p, 1e-300))
+
+
+def _group_shares(baseline: Baseline) -> dict[str, float]:
+    """Split the budget over the groups that there are, and evenly over the columns of each."""
+    present = Counter(column.group for column in baseline.columns)
+    shares = dict(GROUP_SHARES)
+    if baseline.joint is None:
+        shares["joint"] = shares["means"] = 0.0
+    if not present["output"]:
+        shares["output"] = 0.0
+    total = sum(shares.values())
+    return {
+        group: share / total / max(present.get(group, 1), 1)  # type: ignore[call-overload]
+        for group, share in shares.items()
+    }
+
+
+def _shock(baseline: Baseline, window: Summary, share: float) -> list[Finding]:
+    shares = _group_shares(baseline)
+    tests: list[Finding] = []
+    for column, counts in zip(baseline.columns, window.counts, strict=True):
+        if counts.sum() == 0:
+            continue
+        # Outputs come from other rows than the inputs; their dependence in time is taken to be that
+        # of the columns together.
+        dispersion = column.dispersion
+        if column.group == "output" and baseline.joint and baseline.joint.dispersion:
+            means = baseline.joint.dispersion
+            dispersion = Dispersion(
+                means.sizes, means.groups, dict.fromkeys(_STATISTICS, means.effects["means"])
+            )
+        for kind, part in TESTS[column.kind].items():
+            level = share * shares[column.group] * part
+            tested = _TESTERS[kind](column, counts, dispersion)
+            if tested is not None:
+                p, size, before, after, where = tested
+                tests.append(
+                    Finding(
+                        column.name,
+                        column.group,
+                        kind,
+                        "shock",
+                        size,
+                        FLOORS[kind],
+                        _evidence(p),
+                        _evidence(level),
+                        before,
+                        after,
+                        where,
+                    )
+                )
+    if baseline.joint is not None:
+        tests.append(_test_means(baseline, baseline.joint, window, share * shares["means"]))
+    return tests
+
+
+_Tested = tuple[float, float, float, float, str]
+_STATISTICS = ("location", "spread", "shape", "missing", "unseen", "below", "above", "means")
+
+
+def _design(dispersion: Dispersion | None, statistic: str, rows: float) -> float:
+    return 1.0 if dispersion is None else float(dispersion.effect(statistic, rows))
+
+
+def _test_scores(
+    column: ColumnBaseline,
+    counts: Counts,
+    dispersion: Dispersion | None,
+    statistic: Literal["location", "spread"],
+) -> _Tested | None:
+    """Compare mean ranks: Mann-Whitney's test for location, Ansari and Bradley's idea for spread."""
+    scores = column.locations if statistic == "location" else column.spreads
+    before = np.asarray(column.counts[: column.values], dtype=np.float64)
+    after = counts[: column.values].astype(np.float64)
+    n0, n1 = float(before.sum()), float(after.sum())
+    if n0 < 10 or n1 < 10:
+        return None
+    size = float(after @ scores / n1)
+    pooled = (before + after) / (n0 + n1)
+    effect = _design(dispersion, statistic, n1)
+    p = _mean_difference(scores, pooled, n1 / effect, n0 / effect, size)
+    if effect > 1.0 and dispersion is not None:
+        variance = float(pooled @ scores**2 - (pooled @ scores) ** 2)
+        t = size / math.sqrt(max(variance, 1e-12) * effect * (1 / n0 + 1 / n1))
+        p = max(p, t_two_sided(t, max(dispersion.degrees(n1), 1.0)))
+    if statistic == "location":
+        return p, size, column.quantile(column.counts, 0.5), column.quantile(counts, 0.5), ""
+    middle = [column.quantile(c, 0.75) - column.quantile(c, 0.25) for c in (column.counts, counts)]
+    return p, size, middle[0], middle[1], ""
+
+
+def _mean_difference(scores: Floats, shares: Floats, n1: float, n0: float, d: float) -> float:
+    """Give the two-sided probability of a difference `d` of means of n1 and n0 draws.
+
+    Barndorff-Nielsen's form of the saddlepoint approximation (Lugannani and Rice 1980); close in the
+    far tails and for skewed scores, where the normal approximation is not.
+    """
+    used = shares > 0
+    scores, shares = scores[used], shares[used]
+    centre = float(shares @ scores)
+    scores = scores - centre
+    variance = float(shares @ scores**2)
+    if variance <= 1e-15:
+        return 1.0
+    z = d / math.sqrt(variance * (1.0 / n1 + 1.0 / n0))
+    if abs(z) < 2.0:
+        return normal_two_sided(z)
+    if d < 0.0:
+        scores, d = -scores, -d
+
+    def cumulants(theta: float) -> tuple[float, float, float]:
+        exponent = theta * scores
+        top = float(exponent.max())
+        weights = shares * np.exp(exponent - top)
+        total = float(weights.sum())
+        mean = float(weights @ scores) / total
+        return top + math.log(total), mean, float(weights @ scores**2) / total - mean**2
+
+    theta = d / (variance * (1.0 / n1 + 1.0 / n0))
+    low, high = 0.0, math.inf
+    value = slope = curve = 0.0
+    for _ in range(60):
+        one, other = cumulants(theta / n1), cumulants(-theta / n0)
+        value = n1 * one[0] + n0 * other[0]
+        slope = one[1] - other[1]
+        curve = one[2] / n1 + other[2] / n0
+        if abs(slope - d) < 1e-10:
+            break
+        low, high = (theta, high) if slope < d else (low, theta)
+        step = theta + (d - slope) / curve if curve > 1e-300 else math.inf
+        if not low < step < high:
+            step = (low + high) / 2.0 if math.isfinite(high) else 2.0 * theta
+        if step > 1e12:
+            break
+        theta = step
+    w = math.sqrt(max(2.0 * (theta * d - value), 1e-12))
+    u = theta * math.sqrt(max(curve, 1e-300))
+    return min(1.0, 2.0 * normal_tail(w + math.log(max(u, 1e-12) / w) / w))
+
+
+def _test_location(
+    column: ColumnBaseline, counts: Counts, dispersion: Dispersion | None
+) -> _Tested | None:
+    return _test_scores(column, counts, dispersion, "location")
+
+
+def _test_spread(
+    column: ColumnBaseline, counts: Counts, dispersion: Dispersion | None
+) -> _Tested | None:
+    return _test_scores(column, counts, dispersion, "spread")
+
+
+def _test_shape(
+    column: ColumnBaseline, counts: Counts, dispersion: Dispersion | None
+) -> _Tested | None:
+    """Compare shares by chi-square over bins pooled to an expected count of 5 on both sides."""
+    before = np.asarray(column.counts[: column.values], dtype=np.float64)
+    after = counts[: column.values].astype(np.float64)
+    if column.kind == "category":
+        before[-1] += column.counts[-1]
+        after[-1] += counts[-1]
+    n0, n1 = float(before.sum()), float(after.sum())
+    if n0 < 10 or n1 < 10:
+        return None
+    smaller = min(n0, n1) / (n0 + n1)
+    expected = (before + after) * smaller
+    if column.kind == "category":
+        group = np.where(
+            expected >= _SMALLEST_EXPECTED, np.arange(len(expected)), len(expected) - 1
+        )
+        if expected[group == len(expected) - 1].sum() < _SMALLEST_EXPECTED:
+            group[group == len(expected) - 1] = int(np.argmax(expected))
+        _, group = np.unique(group, return_inverse=True)
+    else:
+        group = np.empty(len(expected), dtype=np.intp)
+        label, held = 0, 0.0
+        for i, value in enumerate(expected):
+            if held >= _SMALLEST_EXPECTED and expected[i:].sum() >= _SMALLEST_EXPECTED:
+                label, held = label + 1, 0.0
+            group[i] = label
+            held += value
+    a, b = np.bincount(group, weights=before), np.bincount(group, weights=after)
+    if len(a) < 2:
+        return None
+    p0, p1 = a / n0, b / n1
+    pooled = (a + b) / (n0 + n1)
+    weight = n0 * n1 / (n0 + n1)
+    squares = weight * float(((p1 - p0) ** 2 / pooled).sum())
+    df = len(a) - 1
+    effect = _design(dispersion, "shape", n1)
+    size = math.sqrt(max(squares - df * effect, 0.0) / weight)
+    moved = int(np.argmax((p1 - p0) ** 2 / pooled))
+    slots = np.flatnonzero(group == moved)
+    where = _slot_name(column, int(slots[0]), int(slots[-1]))
+    return chi_square_tail(squares / effect, df), size, float(p0[moved]), float(p1[moved]), where
+
+
+def _slot_name(column: ColumnBaseline, first: int, last: int) -> str:
+    if column.kind == "category":
+        return column.labels[first] if first < len(column.labels) else "all other values"
+    low = "below" if first == 0 else f"{column.edges[first - 1]:.4g}"
+    high = "above" if last >= len(column.edges) else f"{column.edges[last]:.4g}"
+    return f"{low} to {high}"
+
+
+def _test_rate(
+    before: tuple[int, int], after: tuple[int, int], effect: float
+) -> tuple[float, float, float, float, str]:
+    (k0, n0), (k1, n1) = before, after
+    size = k1 / n1 - k0 / n0
+    if size <= 0.0:
+        return 1.0, size, k0 / n0, k1 / n1, ""
+    # Dependent rows count for less: `effect` of them say what one says.
+    marks0, marks1 = math.ceil(k0 / effect), math.floor(k1 / effect)
+    rows0, rows1 = max(math.floor(n0 / effect), marks0), max(math.floor(n1 / effect), marks1)
+    p = hypergeometric_tail(marks1, marks0 + marks1, rows1, rows0 + rows1)
+    return p, size, k0 / n0, k1 / n1, ""
+
+
+def _test_missing(
+    column: ColumnBaseline, counts: Counts, dispersion: Dispersion | None
+) -> _Tested | None:
+    rows = int(counts.sum())
+    effect = _design(dispersion, "missing", rows)
+    return _test_rate(
+        (column.counts[column.values], column.rows), (int(counts[column.values]), rows), effect
+    )
+
+
+def _test_unseen(
+    column: ColumnBaseline, counts: Counts, dispersion: Dispersion | None
+) -> _Tested | None:
+    if column.unseen_of[1] == 0:
+        return None
+    rows = int(counts.sum())
+    effect = _design(dispersion, "unseen", rows)
+    return _test_rate(column.unseen_of, (int(counts[column.values + 1]), rows), effect)
+
+
+def _test_beyond(
+    column: ColumnBaseline, counts: Counts, dispersion: Dispersion | None, side: str
+) -> _Tested | None:
+    seen = sum(column.counts[: column.values])
+    rows = int(counts[: column.values].sum())
+    if seen < 10 or rows == 0:
+        return None
+    k = int(counts[0] if side == "below" else counts[column.values - 1])
+    effect = _design(dispersion, side, rows)
+    p = exceedance_tail(math.floor(k / effect), math.ceil(rows / effect), math.floor(seen / effect))
+    return p, k / rows, 0.0, k / rows, ""
+
+
+def _test_below(
+    column: ColumnBaseline, counts: Counts, dispersion: Dispersion | None
+) -> _Tested | None:
+    return _test_beyond(column, counts, dispersion, "below")
+
+
+def _test_above(
+    column: ColumnBaseline, counts: Counts, dispersion: Dispersion | None
+) -> _Tested | None:
+    return _test_beyond(column, counts, dispersion, "above")
+
+
+_TESTERS = {
+    "location": _test_location,
+    "spread": _test_spread,
+    "shape": _test_shape,
+    "missing": _test_missing,
+    "unseen": _test_unseen,
+    "below": _test_below,
+    "above": _test_above,
+}
+
+
+def _test_means(baseline: Baseline, joint: Joint, window: Summary, level: float) -> Finding:
+    """Test all mean ranks at once (Hotelling's T-square with the baseline's correlation)."""
+    means = np.array(
+        [
+            float(window.counts[i][: baseline.columns[i].values] @ baseline.columns[i].locations)
+            for i in joint.columns
+        ]
+    ) / (window.rows * np.asarray(joint.deviations))
+    solved = np.linalg.solve(_shrunk_correlation(joint), means)
+    d = len(means)
+    effect = _design(joint.dispersion, "means", window.rows)
+    weight = window.rows * joint.rows / (window.rows + joint.rows) / effect
+    squares = weight * float(means @ solved)
+    rows = joint.rows / effect
+    degrees = max(rows - d, 4.0)
+    p = f_tail(squares * degrees / (d * max(rows - 1.0, degrees)), d, degrees)
+    size = math.sqrt(max(squares - d, 0.0) / weight)
+    first = np.argsort(-np.abs(means))[:3]
+    where = ", ".join(f"{baseline.columns[joint.columns[i]].name} ({means[i]:+.2f})" for i in first)
+    return Finding(
+        MEANS,
+        "joint",
+        "means",
+        "shock",
+        size,
+        FLOORS["means"],
+        _evidence(p),
+        _evidence(level),
+        0.0,
+        size,
+        where,
+    )
+
+
+# ----------------------------------------------------------------------------------- creep
+
+
+class _Component(NamedTuple):
+    column: int
+    kind: Literal["location", "shape", "missing", "unseen"]
+    slot: int
+    weight: float
+
+
+def _components(baseline: Baseline) -> list[_Component]:
+    """List what the creep rule follows, with weights that add to 1."""
+    shares = _group_shares(baseline)
+    found: list[_Component] = []
+    for i, column in enumerate(baseline.columns):
+        share = shares[column.group]
+        if column.kind == "number":
+            found.append(_Component(i, "location", -1, share * 0.7))
+        elif column.kind == "category":
+            followed = range(min(len(column.labels), 8))
+            found += [_Component(i, "shape", j, share * 0.7 / len(followed)) for j in followed]
+        found.append(_Component(i, "missing", column.values, share * 0.15))
+        found.append(_Component(i, "unseen", column.values + 1, share * 0.15))
+    total = sum(component.weight for component in found)
+    return [component._replace(weight=component.weight / total) for component in found]
+
+
+@dataclass(frozen=True)
+class Creep:
+    """What the creep rule remembers: for each window and component the sum of scores, and the rows.
+
+    `before` are the sums of windows that have left the history.
+    """
+
+    baseline: str
+    sums: tuple[tuple[float, ...], ...] = ()
+    rows: tuple[tuple[int, ...], ...] = ()
+    before: tuple[tuple[float, ...], tuple[int, ...]] = ((), ())
+
+    def add(self, baseline: Baseline, window: Summary) -> Creep:
+        """Give the state with one more window."""
+        sums, rows = [], []
+        for component in _components(baseline):
+            column, counts = baseline.columns[component.column], window.counts[component.column]
+            if component.kind == "location":
+                sums.append(round(float(counts[: column.values] @ column.locations), 4))
+                rows.append(int(counts[: column.values].sum()))
+            else:
+                sums.append(float(counts[component.slot]))
+                rows.append(int(counts.sum()))
+        all_sums, all_rows = (*self.sums, tuple(sums)), (*self.rows, tuple(rows))
+        before = self.before
+        if len(all_sums) > _HISTORY:
+            held = before if before[0] else (tuple([0.0] * len(sums)), tuple([0] * len(sums)))
+            before = (
+                tuple(a + b for a, b in zip(held[0], all_sums[0], strict=True)),
+                tuple(a + b for a, b in zip(held[1], all_rows[0], strict=True)),
+            )
+            all_sums, all_rows = all_sums[1:], all_rows[1:]
+        return Creep(self.baseline, all_sums, all_rows, before)
+
+    def to_json(self) -> bytes:
+        """Write the state."""
+        return json.dumps(asdict(self), separators=(",", ":")).encode()
+
+    @classmethod
+    def from_json(cls, text: bytes | str) -> Creep:
+        """Read a state; raises DriftError if it is none."""
+        try:
+            raw = json.loads(text)
+            return cls(
+                raw["baseline"],
+                tuple(map(tuple, raw["sums"])),
+                tuple(map(tuple, raw["rows"])),
+                (tuple(raw["before"][0]), tuple(raw["before"][1])),
+            )
+        except (ValueError, KeyError, TypeError, IndexError) as error:
+            raise DriftError(f"this is not a state of the creep rule: {error!r}") from error
+
+
+def _creep(baseline: Baseline, state: Creep, share: float) -> list[Finding]:
+    """Judge the windows so far; gives the strongest component, and all that alarm with it."""
+    components = _components(baseline)
+    sums, rows = np.asarray(state.sums), np.asarray(state.rows, dtype=np.float64)
+    after_sums = np.cumsum(sums[::-1], axis=0)[::-1]
+    after_rows = np.cumsum(rows[::-1], axis=0)[::-1]
+    extra = np.asarray(state.before[0] or [0.0] * len(components))
+    extra_rows = np.asarray(state.before[1] or [0.0] * len(components))
+    logs = np.empty(len(components))
+    starts = np.empty(len(components), dtype=np.intp)
+    sizes = np.empty(len(components))
+    effects: list[tuple[float, float]] = []
+    for c, component in enumerate(components):
+        column = baseline.columns[component.column]
+        dispersion = column.dispersion
+        n1, s1 = after_rows[:, c], after_sums[:, c]
+        pre_sum, pre_rows, variance, pull = _reference(column, component)
+        n0 = pre_rows + extra_rows[c] + rows[:, c].sum() - n1
+        s0 = pre_sum + extra[c] + sums[:, c].sum() - s1
+        safe1, safe0 = np.maximum(n1, 1.0), np.maximum(n0, 1.0)
+        kind = component.kind
+        effect = np.ones(len(n1)) if dispersion is None else dispersion.effect(kind, safe1)
+        if kind in ("missing", "unseen"):
+            ceiling = (s0 + 1.0 + np.sqrt(s0 + 1.0)) / safe0
+            ratios = np.asarray(_RATE_RATIOS)
+            each = (np.outer(s1, np.log(ratios)) - np.outer(n1 * ceiling, ratios - 1.0)) / effect[
+                :, None
+            ]
+        elif variance <= 0.0:
+            each = np.zeros((len(n1), 1))
+        else:
+            information = 1.0 / (effect * (1.0 / safe1 + 1.0 / safe0))
+            squares = (s1 / safe1 - s0 / safe0) ** 2 / variance * information
+            prior = np.outer(information, np.square(_PRIOR_SCALES))
+            each = squares[:, None] * prior / (2.0 * (1.0 + prior)) - 0.5 * np.log1p(prior)
+            # Few rows of a rare value are far from normal: they say nothing until there are more.
+            each[pull / np.sqrt(variance * safe1 / effect) > _LARGEST_JUMP] = 0.0
+        ratio = _log_mean(each)
+        logs[c] = _log_sum(ratio)
+        best = int(np.argmax(ratio))
+        starts[c] = best
+        sizes[c] = s1[best] / safe1[best] - s0[best] / safe0[best]
+        effects.append((float(s0[best] / safe0[best]), float(s1[best] / safe1[best])))
+    weights = np.log([component.weight for component in components])
+    total = _log_sum(weights + logs)
+    threshold = _evidence(share)
+    evidence = max(total / math.log(10.0), 0.0)
+    top = np.argsort(-(weights + logs))[:3]
+    findings = []
+    for c in top:
+        component = components[c]
+        column = baseline.columns[component.column]
+        own = max(float(weights[c] + logs[c]) / math.log(10.0), 0.0)
+        floor = FLOORS["location" if component.kind == "shape" else component.kind]
+        before, after = effects[c]
+        if component.kind == "location":
+            middle = column.quantile(column.counts, 0.5)
+            before = middle
+            # The sums hold mean ranks: give the value at the mean rank instead of the median.
+            after = column.quantile(column.counts, min(1.0, max(0.0, 0.5 + sizes[c])))
+        where = column.labels[component.slot] if component.kind == "shape" else ""
+        findings.append(
+            Finding(
+                column.name,
+                column.group,
+                component.kind,
+                "creep",
+                float(sizes[c]),
+                floor,
+                evidence if c == top[0] else own,
+                threshold,
+                float(before),
+                float(after),
+                where,
+                len(state.sums) - int(starts[c]),
+            )
+        )
+    return findings
+
+
+def _reference(column: ColumnBaseline, component: _Component) -> tuple[float, float, float, float]:
+    """Give the baseline's sum and rows of a component, its variance, and one row's largest pull."""
+    if component.kind == "location":
+        counts = np.asarray(column.counts[: column.values], dtype=np.float64)
+        n = float(counts.sum())
+        scores = column.locations
+        variance = float(counts @ scores**2 / max(n, 1.0))
+        return 0.0, n, variance, 0.5
+    if component.kind == "unseen":
+        return float(column.unseen_of[0]), float(column.unseen_of[1]), 0.0, 1.0
+    k, n = float(column.counts[component.slot]), float(column.rows)
+    share = k / max(n, 1.0)
+    return k, n, share * (1.0 - share), max(share, 1.0 - share)
+
+
+def _log_sum(values: Floats) -> float:
+    top = float(values.max())
+    return top + math.log(float(np.exp(values - top).sum()))
+
+
+def _log_mean(values: Floats) -> Floats:
+    top = values.max(axis=1)
+    return np.asarray(top + np.log(np.exp(values - top[:, None]).mean(axis=1)), dtype=np.float64)
