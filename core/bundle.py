@@ -1,8 +1,8 @@
 """The files of a trained model: their names, their hashes, reading and writing them.
 
-A bundle is one folder, on disk or under one S3 prefix. `manifest.json` is written last and holds the
-SHA-256 of every other file, so a folder without a manifest is not a bundle, and a file that does not
-match its hash is never used.
+A bundle is one folder, on disk or under one S3 prefix. `manifest.json` is written last and holds
+the SHA-256 of every other file, so a folder without a manifest is not a bundle, and a file that
+does not match its hash is never used.
 """
 
 import hashlib
@@ -112,7 +112,9 @@ class Bundle:
         """Read one file; raises BundleError if it is absent or differs from its hash."""
         expected = self.manifest.sha256.get(name)
         if expected is None:
-            raise BundleError(f"the bundle has no {name}; it has {', '.join(self.names) or 'nothing'}")
+            raise BundleError(
+                f"the bundle has no {name}; it has {', '.join(self.names) or 'nothing'}"
+            )
         content = self._fetch(name)
         found = hashlib.sha256(content).hexdigest()
         if found != expected:
@@ -169,8 +171,8 @@ def write_bundle(folder: Path | str, files: Mapping[str, bytes]) -> Manifest:
     """Write `files` and their manifest as one bundle, whole or not at all.
 
     Everything is written beside `folder`, flushed to disk with the manifest last, then renamed into
-    place, so that a reader never sees half a bundle. A folder that already holds nothing but an empty
-    directory is replaced; an existing bundle is not (BundleError). A file system that refuses
+    place, so that a reader never sees half a bundle. A folder that already holds nothing but an
+    empty directory is replaced; an existing bundle is not (BundleError). A file system that refuses
     the rename (the mounted model folder of a training container) gets the files one by one, the
     manifest still last.
     """
@@ -178,7 +180,9 @@ def write_bundle(folder: Path | str, files: Mapping[str, bytes]) -> Manifest:
     for name in files:
         _check_name(name)
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise BundleError(f"{target} already exists and is not empty; a bundle is never overwritten")
+        raise BundleError(
+            f"{target} already exists and is not empty; a bundle is never overwritten"
+        )
     manifest = Manifest.of(files)
     staging = target.parent / f".{target.name}.{uuid.uuid4().hex[:8]}.partial"
     try:

@@ -1,7 +1,7 @@
 """The contract: what a row holds, how it is checked, and how it becomes a vector of float64.
 
-One definition serves training, the API and its OpenAPI document, the monitor and the tests. A model is
-a function of the vector that `Contract.encode` gives:
+One definition serves training, the API and its OpenAPI document, the monitor and the tests. A model
+is a function of the vector that `Contract.encode` gives:
 
 ==========  =========  ==========================================================================
 column      features   values
@@ -23,6 +23,7 @@ import math
 import re
 import zlib
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from functools import cached_property
@@ -56,8 +57,9 @@ _MICROSECONDS_PER_HOUR = 3_600_000_000
 class Column:
     """One column that the model is given.
 
-    `minimum` and `maximum` are hard limits: a value beyond them is refused by training and by the API.
-    They are for what cannot be (a negative age), not for what was not seen; the monitor watches that.
+    `min` and `max` are hard limits: a value beyond them is refused by training and by the API.
+    They are for what cannot be (a negative age), not for what was not seen; the monitor watches
+    that.
     """
 
     name: str
@@ -73,7 +75,7 @@ class Column:
 
 
 class Feature(NamedTuple):
-    """One position of the encoded vector: its name, the column it is made from, and that column's type."""
+    """One position of the encoded vector: its name, its column, and that column's type."""
 
     name: str
     column: str
@@ -84,10 +86,10 @@ class Feature(NamedTuple):
 class Contract:
     """What one model is asked and answers: task, target, classes, and columns in serving order.
 
-    `classes` are the labels in the order of the outputs: of a classifier the values of the target, of a
-    clustering the clusters' names. `time_column`, `group_column` and `id_column` describe the training
-    table and are given to the model only if `columns` lists them too. Raises ContractError, with every
-    problem, if it contradicts itself.
+    `classes` are the labels in the order of the outputs: of a classifier the values of the target,
+    of a clustering the clusters' names. `time_column`, `group_column` and `id_column` describe the
+    training table and are given to the model only if `columns` lists them too. Raises
+    ContractError, with every problem, if it contradicts itself.
     """
 
     task: Task
@@ -120,7 +122,10 @@ class Contract:
             found.append(f"task {self.task!r} is none of {', '.join(TASKS)}")
         if not names:
             found.append("there are no columns")
-        found += [f"column {n!r} is listed twice" for n in sorted({n for n in names if names.count(n) > 1})]
+        found += [
+            f"column {n!r} is listed twice"
+            for n in sorted({n for n in names if names.count(n) > 1})
+        ]
         if self.target in names:
             found.append(f"the target {self.target!r} is also listed as a column")
         if self.target is None and self.task in ("binary", "multiclass", "regression"):
@@ -132,7 +137,9 @@ class Contract:
         if self.task == "multiclass" and len(self.classes) < 2:
             found.append("a multiclass task has at least 2 classes")
         if self.positive is not None and self.positive not in self.classes:
-            found.append(f"the positive class {self.positive!r} is none of {', '.join(self.classes)}")
+            found.append(
+                f"the positive class {self.positive!r} is none of {', '.join(self.classes)}"
+            )
         return found
 
     @property
@@ -142,7 +149,7 @@ class Contract:
 
     @cached_property
     def positive_index(self) -> int:
-        """Give the position in `classes` of a binary task's positive class (by default the last)."""
+        """Give the position in `classes` of the positive class (by default the last)."""
         return self.classes.index(self.positive) if self.positive else len(self.classes) - 1
 
     @cached_property
@@ -192,8 +199,9 @@ class Contract:
     def encode(self, row: Mapping[str, Any]) -> list[float]:
         """Turn a row that `row_adapter` accepted into the vector that models are functions of.
 
-        A category that the contract does not list becomes `len(categories)`. Shape: `len(features)`.
-        Raises ValueError or TypeError for a value that validation would have refused.
+        A category that the contract does not list becomes `len(categories)`. Shape:
+        `len(features)`. Raises ValueError or TypeError for a value that validation would have
+        refused.
         """
         vector: list[float] = []
         append = vector.append
@@ -230,8 +238,8 @@ class Contract:
     def parse_label(self, value: Any) -> str | float:
         """Bring a label to the contract's form: a class's name, or a finite number.
 
-        Accepts what a table or a JSON document holds: 1, 1.0 and "1" are the class "1", true is "true" or
-        "1". Raises ContractError for anything that is not a label of this task.
+        Accepts what a table or a JSON document holds: 1, 1.0 and "1" are the class "1", true is
+        "true" or "1". Raises ContractError for anything that is not a label of this task.
         """
         if self.task == "regression":
             number = _finite_number(value)
@@ -242,7 +250,9 @@ class Contract:
         for spelling in spell_label(value):
             if spelling in names:
                 return spelling
-        raise ContractError(f"{str(value)[:80]!r} is no label of this model: use one of {', '.join(names)}")
+        raise ContractError(
+            f"{str(value)[:80]!r} is no label of this model: use one of {', '.join(names)}"
+        )
 
     def to_json(self) -> bytes:
         """Write the contract as JSON, the same bytes for the same contract."""
@@ -286,7 +296,7 @@ class Contract:
         return hashlib.sha256(self.to_json()).hexdigest()
 
     def openapi(self, **options: Any) -> dict[str, Any]:
-        """Describe the API that serves this contract as an OpenAPI 3.1 document; see `core.openapi`."""
+        """Describe the API that serves this contract in OpenAPI 3.1; see `core.openapi`."""
         from core.openapi import describe_api
 
         return describe_api(self, **options)
@@ -327,10 +337,9 @@ def _timestamp_parts(value: datetime | str) -> tuple[float, float, float, float,
     moment = datetime.fromisoformat(value) if isinstance(value, str) else value
     offset = moment.utcoffset()
     if offset:
-        try:
+        # Within hours of year 1 or 9999 there is no such moment in UTC: keep the local parts.
+        with suppress(OverflowError):
             moment = moment - offset
-        except OverflowError:  # within hours of year 1 or 9999: keep the local parts
-            pass
     microseconds = (
         moment.hour * 3600 + moment.minute * 60 + moment.second
     ) * 1_000_000 + moment.microsecond

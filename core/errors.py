@@ -3,9 +3,9 @@
 ::
 
     DriftlessError                 caught at the edge: a command, a handler, a training job
-    ├── SettingsError              project.toml: an unknown key, a value out of range, a missing file
+    ├── SettingsError              project.toml: an unknown key, a value out of range
     ├── ContractError              rows or labels that the contract refuses; lists every problem
-    ├── DataError                  a table that cannot be read, or that training must not be fitted on
+    ├── DataError                  a table that cannot be read or trained on
     ├── BundleError                a model folder that is incomplete, altered or not one of ours
     ├── EngineError                model tables that cannot be scored
     ├── ExportError                an exported model that does not answer what scikit-learn answers
@@ -15,8 +15,8 @@
     ├── StorageError               an object that cannot be read or written
     └── OperationError             a command that cannot do what it was asked for
 
-Outside errors are translated where they enter (`raise BundleError(...) from error`), logged once where
-they are handled, and never swallowed.
+Outside errors are translated where they enter (`raise BundleError(...) from error`), logged once
+where they are handled, and never swallowed.
 """
 
 from collections.abc import Sequence
@@ -34,8 +34,8 @@ class SettingsError(DriftlessError):
 class Problem(NamedTuple):
     """One thing wrong with one value of a request or of a table.
 
-    `row` counts from 0 and is None where the problem is not one row's; `column` is None where it is not
-    one column's. `code` is stable and made for programs, `message` is made for people.
+    `row` counts from 0 and is None where the problem is not one row's; `column` is None where it is
+    not one column's. `code` is stable and made for programs, `message` is made for people.
     """
 
     row: int | None
@@ -66,7 +66,7 @@ class ContractError(DriftlessError):
 
 
 class DataError(DriftlessError):
-    """A table that cannot be read or must not be trained on; `problems` names columns and counts."""
+    """A table that cannot be read or trained on; `problems` names columns and counts."""
 
     def __init__(self, message: str, problems: Sequence[Problem] = ()) -> None:
         """Keep the problems; the text lists all of them, one a line."""

@@ -50,11 +50,11 @@ class RowAdapter:
     """Validates rows and requests of one contract; make it once, it is safe to share.
 
     Numbers are strict: text, NaN and infinities are refused. A whole number may be written 3.0. A
-    boolean may be written true, 1 or "yes". Timestamps become `datetime`. A column that may be missing may
-    be null or absent. Columns that the contract does not know are refused.
+    boolean may be written true, 1 or "yes". Timestamps become `datetime`. A column that may be
+    missing may be null or absent. Columns that the contract does not know are refused.
 
-    Every method raises ContractError with all problems of all rows. A problem's message never holds the
-    value of a sensitive column.
+    Every method raises ContractError with all problems of all rows. A problem's message never holds
+    the value of a sensitive column.
     """
 
     def __init__(self, contract: "Contract", max_rows: int | None = None) -> None:
@@ -157,7 +157,9 @@ class RowAdapter:
 
     def _refusal(self, error: ValidationError, prefix: tuple[str, ...]) -> ContractError:
         problems = [
-            self._problem(detail["type"], detail["loc"], detail.get("input"), detail.get("ctx"), prefix)
+            self._problem(
+                detail["type"], detail["loc"], detail.get("input"), detail.get("ctx"), prefix
+            )
             for detail in error.errors(include_url=False)
         ]
         return ContractError("the request does not fit the contract", list(dict.fromkeys(problems)))
@@ -172,18 +174,27 @@ class RowAdapter:
     ) -> Problem:
         context = context or {}
         if kind == "json_invalid":
-            return Problem(None, None, f"the body is not JSON: {context.get('error')}", "invalid_json")
+            return Problem(
+                None, None, f"the body is not JSON: {context.get('error')}", "invalid_json"
+            )
         inside = location[len(prefix) :] if location[: len(prefix)] == prefix else ()
         if not inside:
             return self._outer_problem(kind, location, context, prefix)
         row = inside[0] if isinstance(inside[0], int) else None
         if len(inside) == 1:
-            kind_of_item = "a row is an object of columns" if prefix != ("labels",) else "a label is an object"
+            kind_of_item = (
+                "a row is an object of columns" if prefix != ("labels",) else "a label is an object"
+            )
             return Problem(row, None, f"{kind_of_item}, not {_kind(value)}", "not_an_object")
         name = str(inside[1])
         if kind == "extra_forbidden":
             shown = name if len(name) <= 100 else name[:97] + "..."
-            return Problem(row, shown, f"is not a column of this model{_nearest(name, self._columns)}", "unknown_column")
+            return Problem(
+                row,
+                shown,
+                f"is not a column of this model{_nearest(name, self._columns)}",
+                "unknown_column",
+            )
         if prefix == ("labels",):
             message = "is missing" if kind == "missing" else _plain(kind, context)
             return Problem(row, name, message, "missing" if kind == "missing" else "wrong_type")
@@ -192,24 +203,38 @@ class RowAdapter:
         return Problem(row, name, message, code)
 
     def _outer_problem(
-        self, kind: str, location: tuple[int | str, ...], context: dict[str, Any], prefix: tuple[str, ...]
+        self,
+        kind: str,
+        location: tuple[int | str, ...],
+        context: dict[str, Any],
+        prefix: tuple[str, ...],
     ) -> Problem:
         name = str(location[0]) if location else None
         what = f'"{prefix[0]}"' if prefix else "the body"
         if kind == "too_long":
             limit = context.get("max_length")
-            return Problem(None, None, f"{what} holds more than {limit} rows; send fewer at once", "too_many_rows")
+            return Problem(
+                None,
+                None,
+                f"{what} holds more than {limit} rows; send fewer at once",
+                "too_many_rows",
+            )
         if kind == "too_short":
             return Problem(None, None, f"{what} is empty; send at least one row", "no_rows")
         if kind == "missing":
             return Problem(None, name, f'the body needs "{name}"', "missing")
         if kind == "extra_forbidden":
             shown = (name or "")[:100]
-            return Problem(None, shown, f"the body has no member of this name; it has {what}", "unknown_member")
+            return Problem(
+                None, shown, f"the body has no member of this name; it has {what}", "unknown_member"
+            )
         if name == "ids":
             row = location[1] if len(location) > 1 and isinstance(location[1], int) else None
             return Problem(
-                row, "ids", f"an id is text of 1 to {MAX_ID_CHARACTERS} letters, digits and . _ : -", "wrong_type"
+                row,
+                "ids",
+                f"an id is text of 1 to {MAX_ID_CHARACTERS} letters, digits and . _ : -",
+                "wrong_type",
             )
         if name is None and prefix:
             return Problem(None, None, f"the body is a JSON object that holds {what}", "wrong_type")
@@ -230,7 +255,9 @@ def _column_schema(column: Column) -> core_schema.CoreSchema:
     if column.type == "boolean":
         return core_schema.bool_schema()
     if column.type == "number":
-        return core_schema.float_schema(strict=True, allow_inf_nan=False, ge=column.min, le=column.max)
+        return core_schema.float_schema(
+            strict=True, allow_inf_nan=False, ge=column.min, le=column.max
+        )
     if column.type == "integer":
         low, high = integer_limits(column)
         return core_schema.chain_schema(
@@ -277,14 +304,12 @@ def integer_limits(column: Column) -> tuple[int, int]:
     return low, high
 
 
-def _describe(
-    kind: str, column: Column, value: Any, context: dict[str, Any]
-) -> tuple[str, str]:
+def _describe(kind: str, column: Column, value: Any, context: dict[str, Any]) -> tuple[str, str]:
     """Give the code and the message of one value's problem."""
     got = "" if column.sensitive else f", not {_shorten(value)}"
     if kind == "missing":
         return "missing", "is missing, and this model needs it"
-    if value is None and column.type != "category" or value is None:
+    if value is None:
         return "missing", "is null, and this model needs it"
     if kind == "finite_number":
         return "not_finite", "is not a finite number"

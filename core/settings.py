@@ -1,7 +1,8 @@
 """project.toml as frozen, validated models: every key, its default, its limits and what it is for.
 
-`load_settings` reads the file, lays `[stages.NAME]` over the rest, and gives one stage's settings. Every
-stage in the file is checked each time, so that a mistake under `[stages.prod]` shows before it counts.
+`load_settings` reads the file, lays `[stages.NAME]` over the rest, and gives one stage's settings.
+Every stage in the file is checked each time, so that a mistake under `[stages.prod]` shows before
+it counts.
 """
 
 import difflib
@@ -33,7 +34,28 @@ TrafficShift = Literal[
 
 # What CloudWatch Logs accepts (API reference of PutRetentionPolicy).
 LogDays = Literal[
-    1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653
+    1,
+    3,
+    5,
+    7,
+    14,
+    30,
+    60,
+    90,
+    120,
+    150,
+    180,
+    365,
+    400,
+    545,
+    731,
+    1096,
+    1827,
+    2192,
+    2557,
+    2922,
+    3288,
+    3653,
 ]
 
 # The metrics that gates and [training] metric may name, and which way is better.
@@ -345,7 +367,7 @@ class Settings(Section):
 
     @cached_property
     def training_digest(self) -> str:
-        """Name, by a SHA-256, what decides which model is trained: not how it is served or watched."""
+        """Name, by a SHA-256, what decides which model is trained, not how it is served."""
         parts = self.model_dump(
             mode="json",
             include={
@@ -397,7 +419,7 @@ class Settings(Section):
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:
-        """Refuse values that are each fine and together are not; each message begins with its key."""
+        """Refuse values that are fine one by one and not together."""
         for message in self._contradictions():
             raise ValueError(message)
         return self
@@ -406,13 +428,13 @@ class Settings(Section):
         problem, serving = self.problem, self.serving
         supervised = problem.task in ("binary", "multiclass", "regression")
         if supervised and not problem.target:
-            yield f'[problem] target: a {problem.task} task needs the name of the column to predict'
+            yield f"[problem] target: a {problem.task} task needs the name of the column to predict"
         if problem.positive is not None and problem.task != "binary":
             yield "[problem] positive: only a binary task has a positive class; leave it out"
         if problem.classes and problem.task not in ("binary", "multiclass"):
             yield "[problem] classes: only a classification has classes; leave them out"
         if problem.classes and problem.positive not in (None, *problem.classes):
-            yield f"[problem] positive: {problem.positive!r} is none of the classes {problem.classes}"
+            yield f"[problem] positive: {problem.positive!r} is none of the classes"
         if problem.task == "binary" and problem.classes and len(problem.classes) != 2:
             yield f"[problem] classes: a binary task has 2, not {len(problem.classes)}"
         if len(set(problem.classes)) != len(problem.classes):
@@ -422,7 +444,7 @@ class Settings(Section):
         if problem.clusters == 1:
             yield "[problem] clusters: use 2 or more, or 0 to let training choose"
         if problem.target is not None and problem.target in self.columns:
-            yield f"[columns.{problem.target!r}]: this is the target; the model must not be given it"
+            yield f"[columns.{problem.target!r}]: is the target; the model must not be given it"
         if self.split.strategy == "time" and not problem.time_column:
             yield '[split] strategy: "time" needs [problem] time_column'
         if self.split.strategy == "group" and not problem.group_column:
@@ -432,7 +454,7 @@ class Settings(Section):
         if serving.snap_start and serving.provisioned_concurrency:
             yield "[serving] snap_start: does not go with provisioned_concurrency; use one of them"
         if serving.burst_limit < serving.rate_limit / 10:
-            yield "[serving] burst_limit: at least a tenth of rate_limit, or calls are refused early"
+            yield "[serving] burst_limit: must be at least a tenth of rate_limit"
         yield from self._metric_contradictions()
         yield from self._column_contradictions()
 
@@ -445,7 +467,7 @@ class Settings(Section):
         named += [("[gates] maximum", name) for name in self.gates.maximum]
         for key, name in named:
             if name not in known:
-                yield f"{key}: {name!r} is no metric of a {self.problem.task} task{_suggest(name, known)}"
+                yield f"{key}: {name!r} is no {self.problem.task} metric{_suggest(name, known)}"
             elif key.endswith("minimum") and known[name] == "lower":
                 yield f"{key}: lower is better for {name}; put it under [gates] maximum"
             elif key.endswith("maximum") and known[name] == "higher":
@@ -464,8 +486,9 @@ class Settings(Section):
 def load_settings(path: Path | str, stage: str | None = None) -> Settings:
     """Read project.toml and lay `[stages.STAGE]` over it.
 
-    `stage` defaults to `[project] stage`. Raises SettingsError, one line naming the file and the key, for
-    a file that is absent or not TOML, an unknown key, a value out of range, or an unknown stage.
+    `stage` defaults to `[project] stage`. Raises SettingsError, one line naming the file and the
+    key, for a file that is absent or not TOML, an unknown key, a value out of range, or an unknown
+    stage.
     """
     file = Path(path)
     return read_settings(_read_toml(file), stage, file.name)
@@ -478,7 +501,9 @@ def read_settings(
     base = {key: value for key, value in document.items() if key != "stages"}
     overrides = document.get("stages", {})
     if not isinstance(overrides, dict) or not all(isinstance(v, dict) for v in overrides.values()):
-        raise SettingsError(f"{source}: [stages] holds one table a stage, as in [stages.prod.serving]")
+        raise SettingsError(
+            f"{source}: [stages] holds a table a stage, as in [stages.prod.serving]"
+        )
     project = base.get("project")
     default = project.get("stage", "dev") if isinstance(project, dict) else "dev"
     chosen = stage or (default if isinstance(default, str) else "dev")
@@ -534,12 +559,12 @@ def _read_toml(file: Path) -> dict[str, Any]:
         return tomllib.loads(file.read_bytes().decode("utf-8-sig"))
     except FileNotFoundError as error:
         raise SettingsError(
-            f"{file}: there is no such file; write one with `python -m ops init TABLE --target COLUMN`"
+            f"{file}: there is no such file; `python -m ops init TABLE` writes one"
         ) from error
     except OSError as error:
         raise SettingsError(f"{file}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise SettingsError(f"{file}: is not UTF-8 text ({error.reason} at byte {error.start})") from error
+        raise SettingsError(f"{file}: is not UTF-8 text (byte {error.start})") from error
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{file}: is not TOML: {error}") from error
 
@@ -548,7 +573,7 @@ def _resolve(
     base: Mapping[str, Any], override: Mapping[str, Any], stage: str, source: str
 ) -> Settings:
     if "project" in override:
-        raise SettingsError(f"{source}: [stages.{stage}.project]: a stage cannot rename the project")
+        raise SettingsError(f"{source}: [stages.{stage}.project]: a stage cannot set this table")
     document = _lay_over(base, override)
     project = document.get("project")
     if isinstance(project, dict):
@@ -595,7 +620,7 @@ def _explain(
 
 
 def _locate(location: tuple[str, ...], override: Mapping[str, Any], stage: str) -> str:
-    """Write a location as it stands in the file, under [stages.X] where the value comes from there."""
+    """Write a location as it stands in the file: under [stages.X] if its value is from there."""
     value: Any = override
     for part in location:
         value = value.get(part) if isinstance(value, Mapping) else None
