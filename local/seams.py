@@ -8,6 +8,7 @@ import moto
 
 # What is replaced is private to moto and was read in this version.
 MOTO_VERSION = "5.2.5"
+_ABSENT = object()
 
 
 class SeamError(RuntimeError):
@@ -35,8 +36,18 @@ class Seams:
         self._originals.append((owner, name, raw))
         return original
 
+    def add(self, owner: Any, name: str, new: Any) -> None:
+        """Give `owner` what moto lacks under `name`."""
+        if name in vars(owner):
+            raise SeamError(f"moto {MOTO_VERSION} was expected not to define {name!r} on {owner!r}")
+        setattr(owner, name, new)
+        self._originals.append((owner, name, _ABSENT))
+
     def close(self) -> None:
         """Put everything back, the last replaced first."""
         while self._originals:
             owner, name, raw = self._originals.pop()
-            setattr(owner, name, raw)
+            if raw is _ABSENT:
+                delattr(owner, name)
+            else:
+                setattr(owner, name, raw)
