@@ -92,8 +92,8 @@ def _replay(version: Version, golden: Mapping[str, Any], functions: Functions) -
     if differences:
         shown = "; ".join(differences[:SHOWN_DIFFERENCES])
         reason = (
-            f"version {version.number}: {len(differences)} of {len(rows)} golden rows differ by more"
-            f" than {tolerance:g}: {shown}"
+            f"version {version.number}: {len(differences)} of {len(rows)} golden rows differ"
+            f" by more than {tolerance:g}: {shown}"
         )
         return Verdict(False, reason, len(rows), largest, tuple(differences))
     return Verdict(

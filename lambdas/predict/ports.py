@@ -4,6 +4,7 @@
 so they are signed here (AWS: "Create a signed AWS API request", Signature Version 4).
 """
 
+import calendar
 import hashlib
 import hmac
 import http.client
@@ -44,9 +45,9 @@ class Response(NamedTuple):
 class Transport(Protocol):
     """Send one HTTP request; raises ``OSError`` or ``http.client.HTTPException``."""
 
-    def __call__(
-        self, method: str, url: str, headers: Mapping[str, str], body: bytes
-    ) -> Response: ...
+    def __call__(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> Response:
+        """Return the response, whatever its status."""
+        ...
 
 
 class HttpTransport:
@@ -56,6 +57,7 @@ class HttpTransport:
         self._connections: dict[tuple[str, str], http.client.HTTPConnection] = {}
 
     def __call__(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> Response:
+        """Send one request and read its response whole."""
         parts = urlsplit(url)
         where = (parts.scheme, parts.netloc)
         connection = self._connections.get(where)
@@ -100,6 +102,7 @@ class EnvironmentCredentials:
         self._cached: Credentials | None = None
 
     def __call__(self) -> Credentials:
+        """Return credentials that are still good for some minutes."""
         if "AWS_ACCESS_KEY_ID" in self._environ:
             return Credentials(
                 self._environ["AWS_ACCESS_KEY_ID"],
@@ -237,6 +240,4 @@ def _error_code(body: bytes) -> str:
 
 def _epoch(timestamp: str) -> float:
     """Turn an ISO 8601 time in UTC into epoch seconds."""
-    import calendar
-
     return float(calendar.timegm(time.strptime(timestamp[:19], "%Y-%m-%dT%H:%M:%S")))

@@ -286,14 +286,18 @@ def _record(
     description = package.description
     if status is not None:
         description = f"{promotion.replace('_', ' ')}: {reason}"[:DESCRIPTION_LIMIT]
+    given = {key: value for key, value in properties.items() if value}
     registry.record(
-        Package(package.arn, package.version, status or package.status, description, properties)
+        Package(package.arn, package.version, status or package.status, description, given)
     )
 
 
 def _fit(value: str) -> str:
-    """Shorten a text to what a metadata value may hold."""
-    return value if len(value) <= VALUE_LIMIT else value[: VALUE_LIMIT - 1] + "…"
+    """Bring a text to what a metadata value may hold: 256 letters, digits, spaces and _.:/=+-@."""
+    kept = "".join(
+        character if character.isalnum() or character in "_.:/=+-@" else " " for character in value
+    )
+    return " ".join(kept.split())[:VALUE_LIMIT].rstrip()
 
 
 def _package_at(model_uri: str, registry: Registry) -> Package | None:

@@ -16,6 +16,7 @@ Status = Literal["Approved", "PendingManualApproval", "Rejected"]
 VALUE_LIMIT = 256
 ENTRY_LIMIT = 50
 DESCRIPTION_LIMIT = 1024
+TOKEN_LIMIT = 36
 PENDING: Status = "PendingManualApproval"
 
 
@@ -138,17 +139,15 @@ def judge(evaluation: Mapping[str, Any], policy: Policy) -> Verdict:
     """Apply the gates, then the comparison with the champion, then the approval policy."""
     metrics = evaluation["metrics"]
     missed = []
-    for bounds, misses, word in (
-        (policy.minimum, lambda value, bound: not value >= bound, "below"),
-        (policy.maximum, lambda value, bound: not value <= bound, "above"),
-    ):
-        for name, bound in bounds.items():
-            if name not in metrics:
-                missed.append(f"{name} was not measured (measured: {', '.join(sorted(metrics))})")
-                continue
-            value = _value(metrics[name])
-            if misses(value, bound):
-                missed.append(f"{name} {value:.6g} is {word} the gate's {bound:g}")
+    bounds = [(name, bound, "below") for name, bound in policy.minimum.items()]
+    bounds += [(name, bound, "above") for name, bound in policy.maximum.items()]
+    for name, bound, word in bounds:
+        if name not in metrics:
+            missed.append(f"{name} was not measured, only {', '.join(sorted(metrics))}")
+            continue
+        value = _value(metrics[name])
+        if not (value >= bound if word == "below" else value <= bound):
+            missed.append(f"{name} {value:.6g} is {word} the gate's {bound:g}")
     if missed:
         return Verdict("Rejected", "; ".join(missed))
     decision = evaluation["decision"]
@@ -188,7 +187,8 @@ def describe(
         if len(properties) == ENTRY_LIMIT:
             break
         properties[f"metric.{name}"] = _number(measured)
-    return {key: _fit(value) for key, value in properties.items() if value}
+    fitted = {_fit(key): _fit(value) for key, value in properties.items()}
+    return {key: value for key, value in fitted.items() if value}
 
 
 def define(
@@ -238,7 +238,7 @@ def define(
             "ModelDataQuality": data_quality,
         },
         "CustomerMetadataProperties": dict(properties),
-        "ClientToken": request.run,
+        "ClientToken": hashlib.sha256(request.run.encode()).hexdigest()[:TOKEN_LIMIT],
     }
 
 
@@ -258,7 +258,7 @@ def _number(measured: Any) -> str:
     """Write a metric with its interval, where it has one."""
     text = f"{_value(measured):.6g}"
     if isinstance(measured, Mapping) and measured.get("low") is not None:
-        text += f" [{float(measured['low']):.6g}, {float(measured['high']):.6g}]"
+        text += f" from {float(measured['low']):.6g} to {float(measured['high']):.6g}"
     return text
 
 
@@ -272,5 +272,8 @@ def _data_digest(lineage: Mapping[str, Any]) -> str:
 
 
 def _fit(value: str) -> str:
-    """Shorten a text to what a metadata value may hold."""
-    return value if len(value) <= VALUE_LIMIT else value[: VALUE_LIMIT - 1] + "…"
+    """Bring a text to what a metadata value may hold: 256 letters, digits, spaces and _.:/=+-@."""
+    kept = "".join(
+        character if character.isalnum() or character in "_.:/=+-@" else " " for character in value
+    )
+    return " ".join(kept.split())[:VALUE_LIMIT].rstrip()

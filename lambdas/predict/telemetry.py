@@ -1,0 +1,124 @@
+"""The log lines of a request: one metric line, and capture lines for the monitor.
+
+Written by hand: Powertools' Metrics costs many times what the prediction itself does.
+"""
+
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import orjson
+
+NAMESPACE = "Driftless"
+# CloudWatch's subscription filter hands records of at most 256 KB on; leave room for the envelope.
+LINE_BYTES = 190_000
+
+
+class Metrics:
+    """Write CloudWatch embedded metric format (AWS: "Embedded metric format specification")."""
+
+    def __init__(self, deployment: str, write: Callable[[str], object]) -> None:
+        """Prepare the line; ``write`` takes one line with its end."""
+        directive = {
+            "Namespace": NAMESPACE,
+            "Dimensions": [["Deployment"]],
+            "Metrics": [
+                {"Name": "Predictions", "Unit": "Count"},
+                {"Name": "RowsRefused", "Unit": "Count"},
+            ],
+        }
+        name = orjson.dumps(deployment).decode()
+        self._head = '{"_aws":{"Timestamp":'
+        self._middle = (
+            f',"CloudWatchMetrics":[{orjson.dumps(directive).decode()}]}},"Deployment":{name},'
+            '"Predictions":'
+        )
+        self._write = write
+
+    def count(self, time_ms: int, predictions: int, refused: int) -> None:
+        """Write one line."""
+        self._write(f'{self._head}{time_ms}{self._middle}{predictions},"RowsRefused":{refused}}}\n')
+
+
+class Capture:
+    """Write what was asked and answered as JSON lines that a subscription filter picks up."""
+
+    def __init__(
+        self,
+        run: str,
+        version: str,
+        sample_rate: float,
+        sensitive: frozenset[str],
+        write: Callable[[str], object],
+    ) -> None:
+        """Prepare; columns in ``sensitive`` never leave the function."""
+        self._sample_rate = sample_rate
+        self._sensitive = sensitive
+        self._write = write
+        self._source = (
+            f'"run":{orjson.dumps(run).decode()},"version":{orjson.dumps(version).decode()},'
+            f'"weight":{1.0 / sample_rate if sample_rate else 0.0!r},"rows":['
+        )
+
+    def keeps(self, request_id: str) -> bool:
+        """Say whether a request is in the sample; the same request always is or never."""
+        if self._sample_rate >= 1.0:
+            return True
+        return zlib.crc32(request_id.encode("utf-8", "replace")) < self._sample_rate * 2**32
+
+    def record(
+        self,
+        time_ms: int,
+        request_id: str,
+        ids: Sequence[str],
+        rows: Sequence[dict[str, Any]],
+        outputs: Sequence[Sequence[float]],
+    ) -> None:
+        """Write the rows of one request in as few lines as fit.
+
+        Nothing that goes wrong here may fail a prediction, so it is logged instead.
+        """
+        try:
+            if not self.keeps(request_id):
+                return
+            if self._sensitive:
+                rows = [
+                    {name: row[name] for name in row if name not in self._sensitive} for row in rows
+                ]
+            request = orjson.dumps(request_id).decode()
+            head = f'{{"capture":1,"time":{time_ms},"request":{request},{self._source}'
+            whole = orjson.dumps(list(zip(ids, rows, outputs, strict=True)))
+            if len(whole) <= LINE_BYTES:
+                self._write(f"{head}{whole.decode()[1:]}}}\n")
+                return
+            for part in _parts(ids, rows, outputs):
+                self._write(f"{head}{part}]}}\n")
+        except Exception as error:
+            line = {"level": "error", "message": "a request was not captured", "error": repr(error)}
+            self._write(orjson.dumps(line).decode() + "\n")
+
+
+def _parts(
+    ids: Sequence[str], rows: Sequence[dict[str, Any]], outputs: Sequence[Sequence[float]]
+) -> Iterator[str]:
+    """Split rows into lists of JSON, each short enough for a line; raises ``ValueError``.
+
+    A single row beyond that is left out, and said so once the others are written.
+    """
+    too_long: list[str] = []
+    part: list[str] = []
+    size = 0
+    for identifier, row, output in zip(ids, rows, outputs, strict=True):
+        item = orjson.dumps([identifier, row, output])
+        if len(item) > LINE_BYTES:
+            too_long.append(identifier)
+            continue
+        if part and size + len(item) > LINE_BYTES:
+            yield ",".join(part)
+            part, size = [], 0
+        part.append(item.decode())
+        size += len(item) + 1
+    if part:
+        yield ",".join(part)
+    if too_long:
+        raise ValueError(f"rows of more than {LINE_BYTES} bytes: {', '.join(too_long)}")
