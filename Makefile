@@ -3,6 +3,7 @@
 
 PYTHON ?= python3
 STAGE  ?= dev
+APPROVAL ?= broadening
 VENV   := .venv
 BIN    := $(VENV)/bin
 # The pinned Node and Python come first, whatever the machine has.
@@ -44,7 +45,11 @@ check: setup ## lint, types, import rules, templates
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
-	@$(BIN)/python -m infra.check
+	@for stage in dev local prod; do \
+	  $(CDK) synth --quiet -c stage=$$stage -o .build/check/$$stage || exit 1; \
+	done
+	@$(BIN)/cfn-lint .build/check/*/*.template.json
+	@echo "lint, types, import rules, cdk-nag and cfn-lint: clean"
 
 format: setup ## format the code
 	@$(BIN)/ruff check --fix-only --quiet .
@@ -57,7 +62,7 @@ synth: setup ## write the templates of STAGE to cdk.out
 	@$(CDK) synth --quiet -c stage=$(STAGE)
 
 deploy: setup ## deploy STAGE into the AWS account of your credentials
-	@$(CDK) deploy --all -c stage=$(STAGE)
+	@$(CDK) deploy --all -c stage=$(STAGE) --require-approval $(APPROVAL)
 
 destroy: setup ## empty and remove STAGE (a prod stage keeps, and lists, what holds data)
 	@$(BIN)/python -m ops destroy --stage $(STAGE)

@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import boto3
 from rich.console import Console
 from rich.status import Status
 
@@ -267,8 +268,7 @@ class Demo:
             synthesise(assembly)
             self.doing("deploying")
             self.cloud.deploy(assembly)
-            environment = self.cloud.environment()
-            self._deployment = connect_cloud(self.settings, self.cloud, environment)
+            self._deployment = connect_cloud(self.settings, self.cloud)
             self.url = self.deployment.api_url
             self.cloud.jobs.watchers.append(self.show_job_line)
             outcome["detail"] = f"{self.url}predict"
@@ -379,10 +379,9 @@ class Demo:
             outcome["detail"] = f"answers come from {answer['model']['run']}"
 
 
-def connect_cloud(settings: Settings, cloud: Cloud, environment: dict[str, str]) -> Deployment:
+def connect_cloud(settings: Settings, cloud: Cloud) -> Deployment:
     """Connect the operator's commands to a cloud of this process."""
-    import boto3
-
+    environment = cloud.environment()
     session = boto3.Session(
         aws_access_key_id=environment["AWS_ACCESS_KEY_ID"],
         aws_secret_access_key=environment["AWS_SECRET_ACCESS_KEY"],

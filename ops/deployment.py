@@ -125,14 +125,28 @@ def _read_outputs(deployment: Deployment, stack: str) -> dict[str, str]:
     return {output["OutputKey"]: output["OutputValue"] for output in found.get("Outputs", [])}
 
 
+def _read_apis(endpoint: str) -> tuple[tuple[str, str], ...]:
+    """Ask a local cloud where it serves its REST APIs."""
+    try:
+        with urllib.request.urlopen(f"{endpoint}/_driftless/state", timeout=10) as answer:  # noqa: S310
+            return tuple(sorted(json.loads(answer.read())["apis"].items()))
+    except (OSError, ValueError, KeyError) as error:
+        raise OperationError(
+            f"AWS_ENDPOINT_URL={endpoint} is no local cloud of ours ({error}): unset it, or start "
+            "one with `make up`"
+        ) from error
+
+
 def connect(stage: str | None = None, project: Path = Path("project.toml")) -> Deployment:
     """Connect to a deployed stage: `local` means the cloud that `make up` left running.
 
     Raises SettingsError for a faulty project file, OperationError where there is no such cloud.
     """
     settings = load_settings(project, stage)
-    if not settings.is_local or "AWS_ENDPOINT_URL" in os.environ:
+    if not settings.is_local:
         return Deployment(settings, boto3.Session(), None)
+    if endpoint := os.environ.get("AWS_ENDPOINT_URL"):
+        return Deployment(settings, boto3.Session(), endpoint, _read_apis(endpoint))
     try:
         cloud = json.loads(LOCAL_CLOUD.read_text())
     except FileNotFoundError:
