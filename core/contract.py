@@ -184,7 +184,7 @@ class Contract:
         plan = []
         for column in self.columns:
             codes = {name: float(i) for i, name in enumerate(column.categories)}
-            expand = {"timestamp": _timestamp_parts, "text": count_words}.get(column.type)
+            expand = {"timestamp": encode_timestamp, "text": count_words}.get(column.type)
             plan.append(
                 (
                     column.name,
@@ -332,7 +332,7 @@ def _column_contradictions(column: Column) -> list[str]:
     return found
 
 
-def _timestamp_parts(value: datetime | str) -> tuple[float, float, float, float, float]:
+def encode_timestamp(value: datetime | str) -> tuple[float, float, float, float, float]:
     """Split a moment into its parts in UTC; a moment without an offset is taken as UTC."""
     moment = datetime.fromisoformat(value) if isinstance(value, str) else value
     offset = moment.utcoffset()

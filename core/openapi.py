@@ -379,7 +379,7 @@ def _number_spellings(names: list[str]) -> list[int]:
 
 
 def _boolean_spellings(names: list[str]) -> list[bool]:
-    """List the booleans that stand for a class named true or false (1 and 0 are listed as numbers)."""
+    """List the booleans that stand for a class named true or false."""
     return [
         value
         for value, words in ((True, ("true", "True")), (False, ("false", "False")))

@@ -91,9 +91,11 @@ class RowAdapter:
             },
             extra_behavior="forbid",
         )
-        self._rows = SchemaValidator(rows)
-        self._request = SchemaValidator(request)
-        self._labels = SchemaValidator(labels)
+        # A logged traceback must not show what a row held.
+        config = core_schema.CoreConfig(hide_input_in_errors=True)
+        self._rows = SchemaValidator(rows, config)
+        self._request = SchemaValidator(request, config)
+        self._labels = SchemaValidator(labels, config)
 
     def validate_json(self, body: bytes | str) -> list[dict[str, Any]]:
         """Validate a JSON array of rows."""

@@ -92,6 +92,13 @@ METRICS: dict[str, dict[str, Literal["higher", "lower"]]] = {
         "error_p90": "lower",
         "error_p95": "lower",
     },
+    "anomaly": {
+        "separation_auc": "higher",
+        "stability": "higher",
+        "roc_auc": "higher",
+        "pr_auc": "higher",
+    },
+    "clustering": {"silhouette": "higher", "stability": "higher", "davies_bouldin": "lower"},
 }
 
 # Stages that need no table in the file: to try out, to run on this machine, to serve customers.
@@ -140,7 +147,7 @@ class ProblemStatement(Section):
     target: str | None = None
     """The column to predict; anomaly detection and clustering need none."""
     positive: str | None = None
-    """Of a binary task: the class that the threshold, recall and precision are about."""
+    """The class that the threshold, recall and precision are about; of a binary or anomaly task."""
     classes: tuple[str, ...] = ()
     """The target's values in the order of the answers; left out, they are read from the data."""
     id_column: str | None = None
@@ -429,10 +436,10 @@ class Settings(Section):
         supervised = problem.task in ("binary", "multiclass", "regression")
         if supervised and not problem.target:
             yield f"[problem] target: a {problem.task} task needs the name of the column to predict"
-        if problem.positive is not None and problem.task != "binary":
-            yield "[problem] positive: only a binary task has a positive class; leave it out"
-        if problem.classes and problem.task not in ("binary", "multiclass"):
-            yield "[problem] classes: only a classification has classes; leave them out"
+        if problem.positive is not None and problem.task not in ("binary", "anomaly"):
+            yield "[problem] positive: only a binary or anomaly task has one; leave it out"
+        if problem.classes and problem.task in ("regression", "clustering"):
+            yield f"[problem] classes: a {problem.task} task has none; leave them out"
         if problem.classes and problem.positive not in (None, *problem.classes):
             yield f"[problem] positive: {problem.positive!r} is none of the classes"
         if problem.task == "binary" and problem.classes and len(problem.classes) != 2:

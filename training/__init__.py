@@ -1,0 +1,1 @@
+"""The training job: from a table to a model bundle."""
