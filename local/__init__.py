@@ -1,0 +1,1 @@
+"""The local cloud: the synthesised cloud assembly, running on this machine."""

@@ -1,0 +1,102 @@
+"""Who is calling: credentials for the operator and for each role, and the seam for authorisation."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import uuid
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from local.cloud import Cloud
+
+# The operator's credentials are the same in every local cloud: they open nothing but this process.
+OPERATOR_KEY = "AKIADRIFTLESSLOCAL01"
+OPERATOR_SECRET = "local-cloud-secret-of-the-operator"  # noqa: S105
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """One set of AWS credentials and the principal that they speak for (an IAM ARN)."""
+
+    key: str
+    secret: str
+    token: str
+    principal: str
+    session: str = ""
+
+    @property
+    def role(self) -> str:
+        """Return the role's ARN, or an empty text for the operator."""
+        return self.principal if ":role/" in self.principal else ""
+
+    @property
+    def arn(self) -> str:
+        """Return the caller's ARN as AWS reports it for a session."""
+        if not self.role:
+            return self.principal
+        account, name = self.principal.split(":")[4], self.principal.rsplit("/", 1)[-1]
+        return f"arn:aws:sts::{account}:assumed-role/{name}/{self.session}"
+
+
+class Identity:
+    """Issue credentials, recognise them again, and see every call that a role makes."""
+
+    def __init__(self, cloud: Cloud) -> None:
+        self._cloud = cloud
+        self._lock = threading.Lock()
+        self.operator = Credentials(
+            OPERATOR_KEY, OPERATOR_SECRET, "", f"arn:aws:iam::{cloud.account}:root"
+        )
+        self._known: dict[str, Credentials] = {OPERATOR_KEY: self.operator}
+        # (role ARN, action) -> calls; what a policy must allow, as seen so far.
+        self.calls: Counter[tuple[str, str]] = Counter()
+
+    def issue(self, role_arn: str, session: str = "") -> Credentials:
+        """Make credentials that speak for a role."""
+        key = "ASIA" + "".join(secrets.choice(LETTERS) for _ in range(16))
+        credentials = Credentials(
+            key,
+            secrets.token_urlsafe(30),
+            secrets.token_urlsafe(60),
+            role_arn,
+            session or uuid.uuid4().hex,
+        )
+        with self._lock:
+            self._known[key] = credentials
+        return credentials
+
+    def find(self, key: str) -> Credentials | None:
+        """Recognise an access key: issued here, handed out by STS, or made for an IAM user."""
+        with self._lock:
+            if key in self._known:
+                return self._known[key]
+        return self._from_moto(key)
+
+    def _from_moto(self, key: str) -> Credentials | None:
+        from moto.iam.models import iam_backends
+        from moto.sts.models import sts_backends
+
+        for backend in sts_backends[self._cloud.account].values():
+            for assumed in backend.assumed_roles:
+                if assumed.access_key_id == key:
+                    return Credentials(
+                        key,
+                        assumed.secret_access_key,
+                        assumed.session_token,
+                        assumed.role_arn,
+                        assumed.session_name,
+                    )
+        for user in iam_backends[self._cloud.account]["aws"].users.values():
+            for access_key in user.access_keys:
+                if access_key.access_key_id == key:
+                    return Credentials(key, access_key.secret_access_key, "", user.arn)
+        return None
+
+    def authorise(self, role_arn: str, action: str, resource: str) -> None:
+        """Take note of a role's call: the one place through which every such call passes."""
+        with self._lock:
+            self.calls[(role_arn, action)] += 1
