@@ -10,17 +10,19 @@ A window is judged by two rules, which share the error budget evenly:
 
 * *shock*: this window against the baseline. Each column has tests of location, spread and shape and
   exact tests of missing, unseen and out-of-range values; all number columns together have a test of
-  their mean ranks (Hotelling's T-square) and of the distance of each row from the cloud of the training
-  rows (Mahalanobis). A test alarms when it is significant at its share of the budget *and* its effect
-  clears a floor.
-* *creep*: all windows since the baseline. A Shiryaev-Roberts detector averaged over components (Shin,
-  Ramdas and Rinaldo, "E-detectors", 2023): the sum over every possible start of the likelihood ratio
-  "it has shifted since then". Each ratio compares the windows since the start with the baseline *and*
-  the windows before it, so that the error of a small baseline is not taken for drift.
+  their mean ranks (Hotelling's T-square) and of the distance of each row from the cloud of the
+  training rows (Mahalanobis). A test alarms when it is significant at its share of the budget *and*
+  its effect clears a floor.
+* *creep*: all windows since the baseline. A Shiryaev-Roberts detector averaged over components
+  (Shin, Ramdas and Rinaldo, "E-detectors", 2023): the sum over every possible start of the
+  likelihood ratio "it has shifted since then". Each ratio compares the windows since the start with
+  the baseline *and* the windows before it, so that the error of a small baseline is not taken for
+  drift.
 
-Every test accounts for the size of the baseline as well as for that of the window. Where the baseline's
-rows carry times, the variance between stretches of time enters all of them. Location and spread rest on
-saddlepoint approximations: the error rate is designed and measured, not proved (docs/drift.md).
+Every test accounts for the size of the baseline as well as for that of the window. Where the
+baseline's rows carry times, the variance between stretches of time enters all of them. Location and
+spread rest on saddlepoint approximations: the error rate is designed and measured, not proved
+(docs/drift.md).
 """
 
 from __future__ import annotations
@@ -126,8 +128,8 @@ def budget_for(false_alarms_per_year: float, schedule_minutes: float) -> Budget:
 class Dispersion:
     """By how much the variance between stretches of time exceeds that of independent rows.
 
-    `effects[statistic][i]` is the design effect of a mean over `sizes[i]` consecutive rows, estimated
-    from `groups[i]` such stretches.
+    `effects[statistic][i]` is the design effect of a mean over `sizes[i]` consecutive rows,
+    estimated from `groups[i]` such stretches.
     """
 
     sizes: tuple[int, ...]
@@ -135,13 +137,13 @@ class Dispersion:
     effects: dict[str, tuple[float, ...]]
 
     def effect(self, statistic: str, rows: Floats | float) -> Floats:
-        """Give the design effect (>= 1) of a window of `rows` rows; beyond the sizes it grows on."""
+        """Give the design effect (>= 1) of windows of `rows` rows; beyond the sizes it grows."""
         n = np.maximum(np.asarray(rows, dtype=np.float64), 1.0)
         sizes = np.asarray(self.sizes, dtype=np.float64)
         relative_error = np.sqrt(2.0 / (np.asarray(self.groups, dtype=np.float64) - 1.0))
         estimate = np.asarray(self.effects[statistic], dtype=np.float64)
-        # An estimate within its own error of 1 is no evidence of dependence; one beyond it is raised
-        # by its error, as it comes from few stretches.
+        # An estimate within its own error of 1 is no evidence of dependence; one beyond it is
+        # raised by its error, as it comes from few stretches.
         used = np.where(estimate <= 1.0 + relative_error, 1.0, estimate * (1.0 + relative_error))
         used = np.maximum.accumulate(used)
         inside = np.interp(np.log(n), np.log(sizes), used)
@@ -159,9 +161,9 @@ class Dispersion:
 class ColumnBaseline:
     """What one column looked like: the edges or categories of its counts, and the counts.
 
-    Slots of a number: below the range, the bins, above the range, missing, unseen (not a number). Of a
-    category: the most frequent, all other known ones, missing, unseen. Of a column whose values are
-    bound to move (a time) or too many to count: present, missing, unseen.
+    Slots of a number: below the range, the bins, above the range, missing, unseen (not a number).
+    Of a category: the most frequent, all other known ones, missing, unseen. Of a column whose
+    values are bound to move (a time) or too many to count: present, missing, unseen.
     """
 
     name: str
@@ -199,7 +201,7 @@ class ColumnBaseline:
     @cached_property
     def spreads(self) -> Floats:
         """Give each slot of values the mid-rank of its distance from the median, less one half."""
-        counts = np.asarray(self.counts[: self.values], dtype=np.float64)
+        counts: Floats = np.asarray(self.counts[: self.values], dtype=np.float64)
         order = np.argsort(np.abs(self.locations), kind="stable")
         folded = np.empty_like(counts)
         folded[order] = _midranks(counts[order])
@@ -208,10 +210,10 @@ class ColumnBaseline:
     def shares(self, counts: Sequence[int] | Counts) -> Floats:
         """Give each slot's share of the rows."""
         values = np.asarray(counts, dtype=np.float64)
-        return values / max(values.sum(), 1.0)
+        return np.asarray(values / max(float(values.sum()), 1.0), dtype=np.float64)
 
     def quantile(self, counts: Sequence[int] | Counts, share: float) -> float:
-        """Estimate a quantile of a number from its counts, straight within a bin; NaN without rows."""
+        """Estimate a number's quantile from counts, straight within a bin; NaN without rows."""
         values = np.asarray(counts[: self.values], dtype=np.float64)
         total = values.sum()
         if self.kind != "number" or total == 0:
@@ -232,8 +234,8 @@ class Joint:
     """The number columns together.
 
     `columns` are positions in `Baseline.columns`. `correlation` is of the columns' mid-rank scores
-    (missing = the mean), over all rows. `middle`, `scale` and `whiten` map raw values to a vector whose
-    length is a row's distance; they come from rows that the distance's own counts do not.
+    (missing = the mean), over all rows. `middle`, `scale` and `whiten` map raw values to a vector
+    whose length is a row's distance; they come from rows that the distance's own counts do not.
     """
 
     columns: tuple[int, ...]
@@ -273,6 +275,11 @@ class Baseline:
             else ("calibrated for independent rows only: the baseline has no time order")
         )
 
+    @cached_property
+    def followed(self) -> _Followed:
+        """Give what the creep rule follows."""
+        return _follow(self)
+
     def to_json(self) -> bytes:
         """Write the baseline; the same baseline gives the same bytes."""
         return json.dumps(asdict(self), ensure_ascii=False, separators=(",", ":")).encode()
@@ -290,15 +297,7 @@ class Baseline:
             joint = raw["joint"]
             return cls(
                 contract=raw["contract"],
-                columns=tuple(
-                    ColumnBaseline(
-                        **{
-                            **{k: tuple(v) if isinstance(v, list) else v for k, v in item.items()},
-                            "dispersion": _dispersion_from(item["dispersion"]),
-                        }
-                    )
-                    for item in raw["columns"]
-                ),
+                columns=tuple(_column_from(item) for item in raw["columns"]),
                 joint=None
                 if joint is None
                 else Joint(
@@ -318,6 +317,12 @@ class Baseline:
             raise DriftError(f"this is not a drift baseline: {error!r}") from error
 
 
+def _column_from(raw: Mapping[str, Any]) -> ColumnBaseline:
+    members: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in raw.items()}
+    members["dispersion"] = _dispersion_from(raw["dispersion"])
+    return ColumnBaseline(**members)
+
+
 def _dispersion_from(raw: Mapping[str, Any] | None) -> Dispersion | None:
     if raw is None:
         return None
@@ -335,11 +340,11 @@ def build_baseline(
 ) -> Baseline:
     """Count what training saw.
 
-    `columns` maps each of the contract's columns to its values over the training rows. `outputs` (rows x
-    outputs) must come from rows that the model was *not* fitted on: a score's distribution on its own
-    training rows is too sharp and would alarm on the first window. `times` (seconds, one a row of
-    `columns`) lets dependence between neighbouring rows enter the tests. Raises DriftError for missing
-    or unequal columns.
+    `columns` maps each of the contract's columns to its values over the training rows. `outputs`
+    (rows x outputs) must come from rows that the model was *not* fitted on: a score's distribution
+    on its own training rows is too sharp and would alarm on the first window. `times` (seconds, one
+    a row of `columns`) lets dependence between neighbouring rows enter the tests. Raises DriftError
+    for missing or unequal columns.
     """
     missing = [column.name for column in contract.columns if column.name not in columns]
     if missing:
@@ -528,7 +533,7 @@ def _joint_baseline(
     if len(use) < 2 or rows < len(use) + 30:
         return None
     matrix = np.column_stack(scores)
-    correlation = np.corrcoef(matrix, rowvar=False)
+    correlation = np.atleast_2d(np.corrcoef(matrix, rowvar=False))
     fitted = [numbers[i][fitting] for i in use]
     middle = [float(np.nanmedian(values)) for values in fitted]
     scale = [float(np.nanstd(values)) or 1.0 for values in fitted]
@@ -583,7 +588,8 @@ def _standardise(
 
 def _distances(joint: Joint, values: Sequence[Floats]) -> Floats:
     table = _standardise(values, joint.middle, joint.scale) @ np.asarray(joint.whiten).T
-    return np.sqrt(np.einsum("ij,ij->i", table, table) / len(values))
+    squares = np.einsum("ij,ij->i", table, table) / len(values)
+    return np.asarray(np.sqrt(squares), dtype=np.float64)
 
 
 def _scales(rows: int, statistics: Mapping[str, Any]) -> Dispersion | None:
@@ -676,7 +682,7 @@ def _numbers(
             try:
                 numeric[i] = _BOOLEANS.get(str(value).lower(), math.nan)
                 if math.isnan(numeric[i]):
-                    numeric[i] = float(value)  # type: ignore[arg-type]
+                    numeric[i] = float(value)
             except (TypeError, ValueError):
                 invalid[i] = True
         invalid |= np.isinf(numeric)
@@ -861,9 +867,10 @@ def _as_list(values: Sequence[object] | NDArray[Any]) -> list[object]:
 class Finding:
     """One test of one column.
 
-    `evidence` and `threshold` are -log10 of its probability and of its share of the budget; `size` is
-    the effect in the unit of its `floor` (FLOORS); `before` and `after` are what a person compares: the
-    median, or the share of rows, or the most changed category's share (named by `where`).
+    `evidence` and `threshold` are -log10 of its probability and of its share of the budget; `size`
+    is the effect in the unit of its `floor` (FLOORS); `before` and `after` are what a person
+    compares: the median, or the share of rows, or the most changed category's share (named by
+    `where`).
     """
 
     column: str
@@ -900,6 +907,8 @@ class Finding:
             "above": f"above the range seen in training: {percent}",
             "means": f"moved together by {self.size:.2f} standard deviations, most: {self.where}",
         }[self.kind]
+        if math.isnan(self.before):
+            text = f"{self.kind} as in training"
         return f"{self.column}: {text}{since}"
 
 
@@ -908,7 +917,8 @@ class Verdict:
     """What the monitor concludes about one window.
 
     `findings` are the tests that alarm, strongest first; `ranking` is the strongest test of every
-    column, alarming or not. `evidence` is the largest ratio of evidence to threshold: 1 is the line.
+    column, alarming or not. `evidence` is the largest ratio of evidence to threshold: 1 is the
+    line.
     """
 
     alarm: bool
@@ -997,17 +1007,14 @@ def _evidence(p: float) -> float:
 
 def _group_shares(baseline: Baseline) -> dict[str, float]:
     """Split the budget over the groups that there are, and evenly over the columns of each."""
-    present = Counter(column.group for column in baseline.columns)
+    counted: dict[str, int] = Counter(column.group for column in baseline.columns)
     shares = dict(GROUP_SHARES)
     if baseline.joint is None:
         shares["joint"] = shares["means"] = 0.0
-    if not present["output"]:
+    if not counted.get("output"):
         shares["output"] = 0.0
     total = sum(shares.values())
-    return {
-        group: share / total / max(present.get(group, 1), 1)  # type: ignore[call-overload]
-        for group, share in shares.items()
-    }
+    return {group: share / total / max(counted.get(group, 1), 1) for group, share in shares.items()}
 
 
 def _shock(baseline: Baseline, window: Summary, share: float) -> list[Finding]:
@@ -1016,14 +1023,7 @@ def _shock(baseline: Baseline, window: Summary, share: float) -> list[Finding]:
     for column, counts in zip(baseline.columns, window.counts, strict=True):
         if counts.sum() == 0:
             continue
-        # Outputs come from other rows than the inputs; their dependence in time is taken to be that
-        # of the columns together.
-        dispersion = column.dispersion
-        if column.group == "output" and baseline.joint and baseline.joint.dispersion:
-            means = baseline.joint.dispersion
-            dispersion = Dispersion(
-                means.sizes, means.groups, dict.fromkeys(_STATISTICS, means.effects["means"])
-            )
+        dispersion = _dispersion_of(baseline, column)
         for kind, part in TESTS[column.kind].items():
             level = share * shares[column.group] * part
             tested = _TESTERS[kind](column, counts, dispersion)
@@ -1053,6 +1053,19 @@ _Tested = tuple[float, float, float, float, str]
 _STATISTICS = ("location", "spread", "shape", "missing", "unseen", "below", "above", "means")
 
 
+def _dispersion_of(baseline: Baseline, column: ColumnBaseline) -> Dispersion | None:
+    """Give a column's design effects.
+
+    Outputs come from other rows than the inputs; their dependence in time is taken to be that of
+    the columns together.
+    """
+    if column.group != "output" or baseline.joint is None or baseline.joint.dispersion is None:
+        return column.dispersion
+    means = baseline.joint.dispersion
+    effects = dict.fromkeys(_STATISTICS, means.effects["means"])
+    return Dispersion(means.sizes, means.groups, effects)
+
+
 def _design(dispersion: Dispersion | None, statistic: str, rows: float) -> float:
     return 1.0 if dispersion is None else float(dispersion.effect(statistic, rows))
 
@@ -1063,7 +1076,7 @@ def _test_scores(
     dispersion: Dispersion | None,
     statistic: Literal["location", "spread"],
 ) -> _Tested | None:
-    """Compare mean ranks: Mann-Whitney's test for location, Ansari and Bradley's idea for spread."""
+    """Compare mean ranks: for location as Mann and Whitney, for spread as Ansari and Bradley."""
     scores = column.locations if statistic == "location" else column.spreads
     before = np.asarray(column.counts[: column.values], dtype=np.float64)
     after = counts[: column.values].astype(np.float64)
@@ -1078,6 +1091,8 @@ def _test_scores(
         variance = float(pooled @ scores**2 - (pooled @ scores) ** 2)
         t = size / math.sqrt(max(variance, 1e-12) * effect * (1 / n0 + 1 / n1))
         p = max(p, t_two_sided(t, max(dispersion.degrees(n1), 1.0)))
+    if p > 0.05:  # nobody will read it: save the time
+        return p, size, math.nan, math.nan, ""
     if statistic == "location":
         return p, size, column.quantile(column.counts, 0.5), column.quantile(counts, 0.5), ""
     middle = [column.quantile(c, 0.75) - column.quantile(c, 0.25) for c in (column.counts, counts)]
@@ -1087,8 +1102,8 @@ def _test_scores(
 def _mean_difference(scores: Floats, shares: Floats, n1: float, n0: float, d: float) -> float:
     """Give the two-sided probability of a difference `d` of means of n1 and n0 draws.
 
-    Barndorff-Nielsen's form of the saddlepoint approximation (Lugannani and Rice 1980); close in the
-    far tails and for skewed scores, where the normal approximation is not.
+    Barndorff-Nielsen's form of the saddlepoint approximation (Lugannani and Rice 1980); close in
+    the far tails and for skewed scores, where the normal approximation is not.
     """
     used = shares > 0
     scores, shares = scores[used], shares[used]
@@ -1344,7 +1359,7 @@ class Creep:
     def add(self, baseline: Baseline, window: Summary) -> Creep:
         """Give the state with one more window."""
         sums, rows = [], []
-        for component in _components(baseline):
+        for component in baseline.followed.components:
             column, counts = baseline.columns[component.column], window.counts[component.column]
             if component.kind == "location":
                 sums.append(round(float(counts[: column.values] @ column.locations), 4))
@@ -1382,81 +1397,116 @@ class Creep:
             raise DriftError(f"this is not a state of the creep rule: {error!r}") from error
 
 
-def _creep(baseline: Baseline, state: Creep, share: float) -> list[Finding]:
-    """Judge the windows so far; gives the strongest component, and all that alarm with it."""
+class _Followed(NamedTuple):
+    """What the creep rule needs of the baseline, one entry a component."""
+
+    components: list[_Component]
+    weights: Floats
+    sums: Floats
+    rows: Floats
+    variances: Floats
+    pulls: Floats
+    rates: NDArray[np.bool_]
+    shares: NDArray[np.bool_]
+
+
+def _follow(baseline: Baseline) -> _Followed:
     components = _components(baseline)
+    table = np.array(
+        [_reference(baseline.columns[one.column], one) for one in components], dtype=np.float64
+    )
+    return _Followed(
+        components,
+        np.array([one.weight for one in components]),
+        table[:, 0],
+        table[:, 1],
+        table[:, 2],
+        table[:, 3],
+        np.array([one.kind in ("missing", "unseen") for one in components]),
+        np.array([one.kind == "shape" for one in components]),
+    )
+
+
+def _creep(baseline: Baseline, state: Creep, share: float) -> list[Finding]:
+    """Judge the windows so far; gives the three strongest components, the first for all."""
+    followed = baseline.followed
     sums, rows = np.asarray(state.sums), np.asarray(state.rows, dtype=np.float64)
-    after_sums = np.cumsum(sums[::-1], axis=0)[::-1]
-    after_rows = np.cumsum(rows[::-1], axis=0)[::-1]
-    extra = np.asarray(state.before[0] or [0.0] * len(components))
-    extra_rows = np.asarray(state.before[1] or [0.0] * len(components))
-    logs = np.empty(len(components))
-    starts = np.empty(len(components), dtype=np.intp)
-    sizes = np.empty(len(components))
-    effects: list[tuple[float, float]] = []
-    for c, component in enumerate(components):
-        column = baseline.columns[component.column]
-        dispersion = column.dispersion
-        n1, s1 = after_rows[:, c], after_sums[:, c]
-        pre_sum, pre_rows, variance, pull = _reference(column, component)
-        n0 = pre_rows + extra_rows[c] + rows[:, c].sum() - n1
-        s0 = pre_sum + extra[c] + sums[:, c].sum() - s1
-        safe1, safe0 = np.maximum(n1, 1.0), np.maximum(n0, 1.0)
-        kind = component.kind
-        effect = np.ones(len(n1)) if dispersion is None else dispersion.effect(kind, safe1)
-        if kind in ("missing", "unseen"):
-            ceiling = (s0 + 1.0 + np.sqrt(s0 + 1.0)) / safe0
-            ratios = np.asarray(_RATE_RATIOS)
-            each = (np.outer(s1, np.log(ratios)) - np.outer(n1 * ceiling, ratios - 1.0)) / effect[
-                :, None
-            ]
-        elif variance <= 0.0:
-            each = np.zeros((len(n1), 1))
-        else:
-            information = 1.0 / (effect * (1.0 / safe1 + 1.0 / safe0))
-            squares = (s1 / safe1 - s0 / safe0) ** 2 / variance * information
-            prior = np.outer(information, np.square(_PRIOR_SCALES))
-            each = squares[:, None] * prior / (2.0 * (1.0 + prior)) - 0.5 * np.log1p(prior)
-            # Few rows of a rare value are far from normal: they say nothing until there are more.
-            each[pull / np.sqrt(variance * safe1 / effect) > _LARGEST_JUMP] = 0.0
-        ratio = _log_mean(each)
-        logs[c] = _log_sum(ratio)
-        best = int(np.argmax(ratio))
-        starts[c] = best
-        sizes[c] = s1[best] / safe1[best] - s0[best] / safe0[best]
-        effects.append((float(s0[best] / safe0[best]), float(s1[best] / safe1[best])))
-    weights = np.log([component.weight for component in components])
-    total = _log_sum(weights + logs)
+    s1 = np.cumsum(sums[::-1], axis=0)[::-1]  # starts x components
+    n1 = np.cumsum(rows[::-1], axis=0)[::-1]
+    total_sums, total_rows = followed.sums + s1[0], followed.rows + n1[0]
+    if state.before[0]:
+        total_sums = total_sums + np.asarray(state.before[0])
+        total_rows = total_rows + np.asarray(state.before[1])
+    s0, n0 = total_sums - s1, total_rows - n1
+    safe1, safe0 = np.maximum(n1, 1.0), np.maximum(n0, 1.0)
+    effect = np.ones_like(safe1)
+    for c, component in enumerate(followed.components):
+        dispersion = _dispersion_of(baseline, baseline.columns[component.column])
+        if dispersion is not None:
+            effect[:, c] = dispersion.effect(component.kind, safe1[:, c])
+    ratios = np.zeros_like(safe1)
+    r = followed.rates
+    # The rate before is known from few rows of its kind: count it at its upper bound of 3 sigma.
+    ceiling = (s0[:, r] + 2.0 + 3.0 * np.sqrt(s0[:, r] + 1.0)) / safe0[:, r]
+    each = [
+        (s1[:, r] * math.log(q) - n1[:, r] * ceiling * (q - 1.0)) / effect[:, r]
+        for q in _RATE_RATIOS
+    ]
+    ratios[:, r] = _log_mean(each)
+    g = ~r & (followed.variances > 0.0)
+    # A share's variance from all rows there are: at the baseline's own share, a baseline that has
+    # too few of a kind by chance would take it to be sure of that.
+    share_of = np.clip(total_sums / np.maximum(total_rows, 1.0), 0.0, 1.0)
+    pooled = np.where(followed.shares, share_of * (1.0 - share_of), followed.variances)
+    variance = np.maximum(pooled[g], 1e-12)
+    information = 1.0 / (effect[:, g] * (1.0 / safe1[:, g] + 1.0 / safe0[:, g]))
+    shift = s1[:, g] / safe1[:, g] - s0[:, g] / safe0[:, g]
+    squares = shift**2 / variance * information
+    each = []
+    for scale in _PRIOR_SCALES:
+        prior = information * scale**2
+        each.append(squares * prior / (2.0 * (1.0 + prior)) - 0.5 * np.log1p(prior))
+    mixed = _log_mean(each)
+    # Few rows of a rare value are far from normal: they say nothing until there are more.
+    fewer = np.minimum(safe1[:, g], safe0[:, g])
+    pull = followed.pulls[g] / np.sqrt(variance * fewer / effect[:, g])
+    mixed[pull > _LARGEST_JUMP] = 0.0
+    ratios[:, g] = mixed
+
+    highest = ratios.max(axis=0)
+    logs = np.log(followed.weights) + highest + np.log(np.exp(ratios - highest).sum(axis=0))
+    peak = float(logs.max())
+    total = peak + math.log(float(np.exp(logs - peak).sum()))
+    starts = ratios.argmax(axis=0)
     threshold = _evidence(share)
-    evidence = max(total / math.log(10.0), 0.0)
-    top = np.argsort(-(weights + logs))[:3]
     findings = []
-    for c in top:
-        component = components[c]
+    for rank, c in enumerate(np.argsort(-logs)[:3]):
+        component, start = followed.components[c], starts[c]
         column = baseline.columns[component.column]
-        own = max(float(weights[c] + logs[c]) / math.log(10.0), 0.0)
-        floor = FLOORS["location" if component.kind == "shape" else component.kind]
-        before, after = effects[c]
+        before = float(s0[start, c] / safe0[start, c])
+        after = float(s1[start, c] / safe1[start, c])
+        size = after - before
         if component.kind == "location":
-            middle = column.quantile(column.counts, 0.5)
-            before = middle
-            # The sums hold mean ranks: give the value at the mean rank instead of the median.
-            after = column.quantile(column.counts, min(1.0, max(0.0, 0.5 + sizes[c])))
-        where = column.labels[component.slot] if component.kind == "shape" else ""
+            # The sums hold mean ranks: give the value at the mean rank in place of the median.
+            before, after = (
+                column.quantile(column.counts, min(1.0, max(0.0, 0.5 + mean)))
+                for mean in (before, after)
+            )
+        evidence = (total if rank == 0 else float(logs[c])) / math.log(10.0)
         findings.append(
             Finding(
                 column.name,
                 column.group,
                 component.kind,
                 "creep",
-                float(sizes[c]),
-                floor,
-                evidence if c == top[0] else own,
+                size,
+                FLOORS["location" if component.kind == "shape" else component.kind],
+                max(evidence, 0.0),
                 threshold,
-                float(before),
-                float(after),
-                where,
-                len(state.sums) - int(starts[c]),
+                before,
+                after,
+                column.labels[component.slot] if component.kind == "shape" else "",
+                len(state.sums) - int(start),
             )
         )
     return findings
@@ -1467,9 +1517,7 @@ def _reference(column: ColumnBaseline, component: _Component) -> tuple[float, fl
     if component.kind == "location":
         counts = np.asarray(column.counts[: column.values], dtype=np.float64)
         n = float(counts.sum())
-        scores = column.locations
-        variance = float(counts @ scores**2 / max(n, 1.0))
-        return 0.0, n, variance, 0.5
+        return 0.0, n, float(counts @ column.locations**2 / max(n, 1.0)), 0.5
     if component.kind == "unseen":
         return float(column.unseen_of[0]), float(column.unseen_of[1]), 0.0, 1.0
     k, n = float(column.counts[component.slot]), float(column.rows)
@@ -1477,11 +1525,8 @@ def _reference(column: ColumnBaseline, component: _Component) -> tuple[float, fl
     return k, n, share * (1.0 - share), max(share, 1.0 - share)
 
 
-def _log_sum(values: Floats) -> float:
-    top = float(values.max())
-    return top + math.log(float(np.exp(values - top).sum()))
-
-
-def _log_mean(values: Floats) -> Floats:
-    top = values.max(axis=1)
-    return np.asarray(top + np.log(np.exp(values - top[:, None]).mean(axis=1)), dtype=np.float64)
+def _log_mean(values: Sequence[Floats]) -> Floats:
+    """Give the logarithm of the mean of exponentials, entry by entry."""
+    top = np.maximum.reduce(list(values))
+    total = sum(np.exp(value - top) for value in values)
+    return np.asarray(top + np.log(total / len(values)), dtype=np.float64)

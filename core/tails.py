@@ -1,7 +1,7 @@
 """Upper tail probabilities, in the standard library alone.
 
-The monitor compares very small probabilities (1e-8 and below) and ships without scipy. Every function
-returns P(X >= x), clipped to [0, 1]; the tests compare them with scipy far into the tails.
+The monitor compares very small probabilities (1e-8 and below) and ships without scipy. Every
+function returns P(X >= x), clipped to [0, 1]; the tests compare them with scipy far into the tails.
 """
 
 from __future__ import annotations
@@ -111,8 +111,8 @@ def hypergeometric_tail(k: int, marked: int, drawn: int, total: int) -> float:
     log_p = (
         _log_choose(marked, k) + _log_choose(total - marked, drawn - k) - _log_choose(total, drawn)
     )
-    # The terms fall from k on when k is past the mode; before it, the sum below starts at the mode's
-    # near side and still adds every term.
+    # The terms fall from k on when k is past the mode; before it, the sum below starts at the
+    # mode's near side and still adds every term.
     term = tail = 1.0
     for x in range(k, high):
         term *= ((marked - x) * (drawn - x)) / ((x + 1.0) * (total - marked - drawn + x + 1.0))

@@ -1,0 +1,132 @@
+"""Read labels that came back, keep those that wait, write the rows that have theirs."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import hashlib
+import io
+import json
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from core.contract import Contract
+from lambdas.monitor.captures import Capture, Row, unzip_chunks
+
+
+class Label(NamedTuple):
+    """One label: of which prediction, what, when it was given, and when it was first read."""
+
+    id: str
+    value: str | float | bool
+    time: int
+    arrived: int
+
+
+def read_labels(chunks: Iterator[bytes], now: int) -> Iterator[Label | None]:
+    """Yield the labels of a file, and None for each line that holds none.
+
+    Reads JSON lines (`{"id", "value", "time"?}`, as POST /feedback writes them) and CSV with a
+    header that names `id` and `value`, either of them gzipped or not. A label without a time counts
+    as given now.
+    """
+    content = bytearray()
+    whole = True
+    for piece in unzip_chunks(chunks):
+        if piece is None:
+            whole = False
+            break
+        content += piece
+    text = bytes(content).decode("utf-8-sig", "replace")
+    lines = text.splitlines()
+    first = next((line for line in lines if line.strip()), "")
+    if first.lstrip().startswith("{"):
+        for line in lines:
+            if line.strip():
+                try:
+                    yield _label(json.loads(line), now)
+                except ValueError:
+                    yield None
+    elif first:
+        reader = csv.DictReader(lines, delimiter=";" if ";" in first else ",")
+        if not {"id", "value"} <= set(reader.fieldnames or ()):
+            yield None
+            return
+        for record in reader:
+            yield _label(record, now)
+    if not whole:
+        yield None
+
+
+def _label(document: Any, now: int) -> Label | None:
+    if not isinstance(document, dict):
+        return None
+    name, value, time = document.get("id"), document.get("value"), document.get("time")
+    if not isinstance(name, str) or not name or not isinstance(value, str | int | float | bool):
+        return None
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    try:
+        moment = now if time in (None, "") else int(float(time))
+    except (TypeError, ValueError, OverflowError):
+        moment = now
+    return Label(name, value, min(moment, now), now)
+
+
+@dataclass
+class PendingLabels:
+    """Labels whose predictions have not been captured yet, by prediction id."""
+
+    labels: dict[str, Label] = field(default_factory=dict)
+
+    def to_json(self) -> bytes:
+        """Write them."""
+        return json.dumps([list(label) for label in self.labels.values()]).encode()
+
+    @classmethod
+    def from_json(cls, text: bytes | None) -> PendingLabels:
+        """Read them; none of them where there is no file yet."""
+        return cls({item[0]: Label(*item) for item in json.loads(text or b"[]")})
+
+
+def write_labelled(
+    contract: Contract, found: Sequence[tuple[str, str | float, Capture, Row]], now: int
+) -> tuple[str, bytes]:
+    """Write rows with their labels as a training table; gives its key and its bytes.
+
+    Columns: the contract's, the target, `prediction_id` and `time` (of the prediction, ISO 8601).
+    The key is named by the content, so that the same rows written twice are one object.
+    """
+    names = [column.name for column in contract.columns]
+    target = str(contract.target)
+    extra = [name for name in ("prediction_id", "time") if name not in (*names, target)]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*names, target, *extra])
+    for prediction, value, capture, row in found:
+        moment = datetime.fromtimestamp(capture.time / 1000, UTC).isoformat()
+        tail = {"prediction_id": prediction, "time": moment}
+        writer.writerow(
+            [
+                *(_cell(row.values.get(name)) for name in names),
+                _cell(value),
+                *(tail[name] for name in extra),
+            ]
+        )
+    raw = text.getvalue().encode()
+    digest = hashlib.sha256(raw).hexdigest()[:12]
+    day = datetime.fromtimestamp(now / 1000, UTC).strftime("%Y%m%d")
+    return f"labelled/part-{day}-{digest}.csv.gz", gzip.compress(raw, mtime=0)
+
+
+def _cell(value: Any) -> str:
+    if value is None or value != value:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+        return str(int(value))
+    return str(value)

@@ -1,0 +1,240 @@
+"""The monitor's pages: one a window, and an index; each file holds all that it shows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from html import escape
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from core.drift import Baseline, ColumnBaseline, Finding, Summary, Verdict
+
+SHOWN_COLUMNS = 12
+SHOWN_WINDOWS = 60
+
+_STYLE = """
+:root{color-scheme:light
+dark;--ink:#1b2733;--soft:#5c6b7a;--line:#d7dee5;--back:#fff;--card:#f6f8fa;
+--was:#9aa9b8;--now:#0b6bcb;--bad:#b3261e;--good:#1a7f4b}
+@media(prefers-color-scheme:dark){:root{--ink:#e6edf3;--soft:#9aa7b4;--line:#30363d;--back:#0d1117;
+--card:#161b22;--was:#5b6875;--now:#4ea1ff;--bad:#ff7b72;--good:#56d38a}}
+*{box-sizing:border-box}body{margin:0;font:16px/1.5 system-ui,sans-serif;color:var(--ink);
+background:var(--back)}main{max-width:60rem;margin:0 auto;padding:1rem}
+h1{font-size:1.4rem;margin:.5rem 0}h2{font-size:1.1rem;margin:2rem 0 .5rem}
+.state{display:inline-block;padding:.1rem .6rem;border-radius:1rem;color:#fff;font-weight:600}
+.bad{background:var(--bad)}.good{background:var(--good)}.soft{color:var(--soft)}
+.wide{overflow-x:auto}table{border-collapse:collapse;width:100%;font-size:.9rem}
+th,td{text-align:left;padding:.35rem .6rem;border-bottom:1px solid var(--line);vertical-align:top}
+td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}
+.cards{display:grid;grid-template-columns:repeat(auto-fill,minmax(17rem,1fr));gap:1rem}
+.card{background:var(--card);border:1px solid var(--line);border-radius:.5rem;padding:.8rem}
+.card h3{font-size:.95rem;margin:0 0 .3rem;overflow-wrap:anywhere}
+.card p{margin:.2rem 0;font-size:.85rem}svg{width:100%;height:auto;display:block}
+.was{fill:var(--was)}.now{fill:var(--now)}.line{stroke:var(--now);fill:none;stroke-width:1.5}
+.limit{stroke:var(--bad);stroke-dasharray:4 3}.axis{stroke:var(--line)}.hit{fill:var(--bad)}
+text{fill:var(--soft);font:10px system-ui,sans-serif}a{color:var(--now)}code{overflow-wrap:anywhere}
+"""
+
+
+def render_window(
+    window: Mapping[str, Any],
+    verdict: Verdict,
+    baseline: Baseline,
+    summary: Summary,
+    importance: Mapping[str, float],
+    before: Sequence[Mapping[str, Any]],
+) -> bytes:
+    """Render one window's page."""
+    columns = {column.name: i for i, column in enumerate(baseline.columns)}
+    top = max(importance.values(), default=0.0)
+
+    def weight(finding: Finding) -> float:
+        share = importance.get(finding.column, 0.0) / top if top else 0.0
+        ratio = finding.evidence / finding.threshold
+        return ratio * (0.25 + 0.75 * share if finding.group == "input" and top else 1.0)
+
+    ranked = sorted(verdict.ranking, key=weight, reverse=True)
+    rows = "".join(
+        f"<tr><td>{escape(f.describe())}</td>"
+        f'<td class="n">{f.evidence / f.threshold:.2f}</td>'
+        f'<td class="n">{_share(importance, f.column, top)}</td>'
+        f"<td>{'alarms' if f.alarms else ''}</td></tr>"
+        for f in ranked[:30]
+    )
+    cards = "".join(
+        _card(f, baseline.columns[columns[f.column]], summary.counts[columns[f.column]])
+        for f in [f for f in ranked if f.column in columns][:SHOWN_COLUMNS]
+    )
+    saw = "".join(f"<li>{escape(f.describe())}</li>" for f in verdict.findings[:30])
+    estimated = window["estimated_quality"]
+    quality = (
+        ""
+        if estimated is None
+        else (
+            f"<p>Estimated accuracy {estimated:.3f}"
+            + (
+                f", on the holdout {window['expected_quality']:.3f}"
+                if window["expected_quality"]
+                else ""
+            )
+            + ' <span class="soft">(an estimate from the model\'s own probabilities: right when only the '
+            "inputs move, blind to a change of the labels' meaning)</span></p>"
+        )
+    )
+    trend = [
+        *before[-SHOWN_WINDOWS:],
+        {"end": window["end"], "evidence": window["verdict"]["evidence"], "alarm": verdict.alarm},
+    ]
+    body = (
+        f'<p><a href="index.html">All windows</a></p><h1>{escape(window["deployment"])}: '
+        f"{_state(verdict.alarm)}</h1>"
+        f"<p>{window['rows']:,} predictions, {escape(window['start'])} to {escape(window['end'])}, "
+        f"model <code>{escape(window['run'])}</code></p>"
+        + (f"<h2>What the alarm saw</h2><ul>{saw}</ul>" if saw else "")
+        + quality
+        + "<h2>Evidence by window</h2>"
+        + _trend(trend)
+        + '<h2>What moved</h2><p class="soft">The strongest test of each column, weighted by the '
+        "column's importance to the model. Evidence 1 is the line beyond which a change alarms, if it is "
+        'large enough as well.</p><div class="wide"><table><thead><tr><th>Change</th>'
+        '<th class="n">Evidence</th><th class="n">Importance</th><th></th></tr></thead>'
+        f'<tbody>{rows}</tbody></table></div><h2>Distributions</h2><p class="soft">Grey: when trained. '
+        f'Blue: this window.</p><div class="cards">{cards}</div>'
+        f"<h2>Basis</h2><p>{escape(verdict.calibration)}. Rows read from "
+        f"{len(window['objects'])} captured objects:</p><ul>"
+        + "".join(f"<li><code>{escape(key)}</code></li>" for key in window["objects"][:20])
+        + "</ul>"
+    )
+    return _page(f"{window['deployment']} {window['end']}", body).encode()
+
+
+def render_index(deployment: str, state: Mapping[str, Any], now: str) -> bytes:
+    """Render the list of windows, the newest first."""
+    history = state["history"]
+    rows = "".join(
+        f'<tr><td><a href="{escape(w["name"])}.html">{escape(w["end"])}</a></td>'
+        f'<td>{_state(w["alarm"])}</td><td class="n">{w["rows"]:,}</td>'
+        f'<td class="n">{_number(w["evidence"])}</td><td>{escape(w["top"])}</td>'
+        f"<td><code>{escape(w['run'])}</code></td></tr>"
+        for w in reversed(history)
+    )
+    quality = "".join(
+        f"<tr><td><code>{escape(run)}</code></td><td>{escape(q['metric'])}</td>"
+        f'<td class="n">{_number(q["value"])} ({_number(q["low"])} to {_number(q["high"])})</td>'
+        f'<td class="n">{_number(q["expected"])}</td><td class="n">{q["rows"]:,}</td>'
+        f"<td>{'dropped' if q['dropped'] else 'holds'}</td></tr>"
+        for run, q in state["quality"].items()
+    )
+    problems = "".join(f"<li>{escape(text)}</li>" for text in state["problems"])
+    body = (
+        f"<h1>{escape(deployment)}: what was served against what was trained on</h1>"
+        f'<p class="soft">As of {escape(now)}</p>'
+        + (f"<h2>To look at</h2><ul>{problems}</ul>" if problems else "")
+        + ("<h2>Evidence by window</h2>" + _trend(history[-SHOWN_WINDOWS:]) if history else "")
+        + (
+            '<h2>Quality by labels</h2><div class="wide"><table><thead><tr><th>Model</th>'
+            '<th>Metric</th><th class="n">Value (95% interval)</th><th class="n">Holdout</th>'
+            f'<th class="n">Labels</th><th></th></tr></thead><tbody>{quality}</tbody></table></div>'
+            if quality
+            else ""
+        )
+        + '<h2>Windows</h2><div class="wide"><table><thead><tr><th>Until</th><th></th>'
+        '<th class="n">Rows</th><th class="n">Evidence</th><th>Most moved</th><th>Model</th></tr>'
+        f"</thead><tbody>{rows or '<tr><td colspan=6>No window has been judged yet.</td></tr>'}"
+        "</tbody></table></div>"
+    )
+    return _page(f"{deployment}: drift", body).encode()
+
+
+def _page(title: str, body: str) -> str:
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width,initial-scale=1">'
+        f"<title>{escape(title)}</title><style>{_STYLE}</style></head>"
+        f"<body><main>{body}</main></body></html>\n"
+    )
+
+
+def _state(alarm: bool) -> str:
+    kind, text = ("bad", "drift") if alarm else ("good", "no drift")
+    return f'<span class="state {kind}">{text}</span>'
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.3g}"
+
+
+def _share(importance: Mapping[str, float], name: str, top: float) -> str:
+    return f"{100 * importance[name] / top:.0f}%" if top and name in importance else ""
+
+
+def _trend(windows: Sequence[Mapping[str, Any]]) -> str:
+    """Draw evidence by window against the line that alarms."""
+    width, height, left = 600, 120, 26
+    values = [float(w["evidence"] or 0.0) for w in windows]
+    top = max(1.25, min(max(values, default=0.0), 5.0))
+    step = (width - left - 8) / max(len(values) - 1, 1)
+
+    def y(value: float) -> float:
+        return height - 14 - min(value, top) / top * (height - 24)
+
+    points = [(left + i * step, y(value)) for i, value in enumerate(values)]
+    line = " ".join(f"{x:.1f},{v:.1f}" for x, v in points)
+    dots = "".join(
+        f'<circle cx="{x:.1f}" cy="{v:.1f}" r="3" class="{"hit" if w["alarm"] else "now"}">'
+        f"<title>{escape(str(w['end']))}: {value:.2f}</title></circle>"
+        for (x, v), value, w in zip(points, values, windows, strict=True)
+    )
+    return (
+        f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="evidence by window">'
+        f'<line class="axis" x1="{left}" x2="{width}" y1="{y(0):.1f}" y2="{y(0):.1f}"/>'
+        f'<line class="limit" x1="{left}" x2="{width}" y1="{y(1):.1f}" y2="{y(1):.1f}"/>'
+        f'<text x="0" y="{y(1) + 3:.1f}">alarm</text><polyline class="line" points="{line}"/>'
+        f"{dots}</svg>"
+    )
+
+
+def _card(finding: Finding, column: ColumnBaseline, counts: Any) -> str:
+    was = column.shares(column.counts)
+    now = column.shares(counts)
+    labels = _slot_labels(column)
+    used = [i for i in range(len(labels)) if was[i] > 0 or now[i] > 0]
+    used = used[:40]
+    width, height = 300, 96
+    top = max(float(np.max(was)), float(np.max(now)), 1e-9)
+    step = width / max(len(used), 1)
+    bars = ""
+    for place, i in enumerate(used):
+        x = place * step
+        for kind, share, shift in (("was", was[i], 0.08), ("now", now[i], 0.5)):
+            tall = float(share) / top * (height - 16)
+            bars += (
+                f'<rect class="{kind}" x="{x + shift * step:.1f}" y="{height - 14 - tall:.1f}" '
+                f'width="{max(step * 0.4, 0.6):.1f}" height="{tall:.1f}"><title>'
+                f"{escape(labels[i])}: {100 * float(share):.1f}%</title></rect>"
+            )
+    ends = (labels[used[0]], labels[used[-1]]) if used else ("", "")
+    return (
+        f'<div class="card"><h3>{escape(column.name)}</h3>'
+        f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{escape(column.name)}">{bars}'
+        f'<text x="0" y="{height - 2}">{escape(ends[0][:22])}</text>'
+        f'<text x="{width}" y="{height - 2}" text-anchor="end">{escape(ends[1][:22])}</text></svg>'
+        f"<p>{escape(finding.describe())}</p></div>"
+    )
+
+
+def _slot_labels(column: ColumnBaseline) -> list[str]:
+    tail = ["missing", "unseen"]
+    if column.kind == "presence":
+        return ["present", *tail]
+    if column.kind == "category":
+        return [*column.labels, "other", *tail]
+    edges = column.edges
+    inner = [
+        f"{low:.4g}" if math.isclose(low, high) else f"{low:.4g} to {high:.4g}"
+        for low, high in pairwise(edges)
+    ]
+    return [f"< {edges[0]:.4g}", *inner, f"> {edges[-1]:.4g}", *tail]

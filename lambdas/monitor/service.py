@@ -1,0 +1,893 @@
+"""One run of the monitor: what is new is counted, what is complete is judged, what moved is said.
+
+::
+
+    captures/...gz --count once--> monitor/summaries/     (counts a run of the model and window)
+                                        |  window complete, at least min_window_rows
+                                        v
+                   core.drift.judge --> monitor/reports/  (verdict, page, index)  --> metrics, SNS
+    labels/...    --join by id-->  labelled/part-*.csv.gz, monitor/quality/       --> metrics, SNS
+
+All that a run decides from lies in `monitor/state.json`, which is replaced in one conditional
+write: of two runs at once one fails without a trace. What is to be sent (metric lines, messages,
+events) is part of that state and sent after the write; a run that died in between leaves it to the
+next.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core import bundle, drift
+from core.bundle import Bundle
+from core.contract import Contract
+from core.errors import DriftlessError, StorageError
+from lambdas.monitor.captures import Capture, Row, hash_text, read_captures
+from lambdas.monitor.labels import Label, PendingLabels, read_labels, write_labelled
+from lambdas.monitor.messages import describe_quality, describe_window
+from lambdas.monitor.quality import estimate_confidence, measure_quality
+from lambdas.monitor.report import render_index, render_window
+
+Record = dict[str, Any]
+
+NAMESPACE = "Driftless"
+STATE = "monitor/state.json"
+FORMAT = 1
+LOOKBACK = timedelta(hours=26)
+"""Firehose retries a delivery for up to 24 hours and names objects by when it got the records."""
+SKEW_MS = 5 * 60 * 1000
+LABEL_DAYS = 30
+"""How long after a prediction its label is still joined."""
+DEDUPLICATED_OBJECTS = 2_000
+"""Among how many of the latest objects a row delivered twice is known."""
+BATCH_ROWS = 5_000
+QUALITY_ROWS = 5_000
+HISTORY = 500
+HELD_WINDOWS = 14 * 24
+REMIND_MS = 24 * 3600 * 1000
+
+
+class Entry(NamedTuple):
+    """An object of the bucket."""
+
+    key: str
+    size: int
+    tag: str
+
+
+class Store(Protocol):
+    """The bucket."""
+
+    def list(self, prefix: str, after: str = "") -> Sequence[Entry]:
+        """Return the objects whose keys start with `prefix` and sort after `after`."""
+
+    def list_folder(self, prefix: str) -> Sequence[Entry]:
+        """Return the objects right under `prefix`."""
+
+    def read(self, key: str) -> bytes | None:
+        """Return an object, or nothing when there is none."""
+
+    def read_tagged(self, key: str) -> tuple[bytes | None, str]:
+        """Return an object and its tag."""
+
+    def stream(self, key: str) -> Iterator[bytes]:
+        """Yield an object in chunks."""
+
+    def write(self, key: str, body: bytes, content_type: str = ...) -> None:
+        """Write an object."""
+
+    def write_over(self, key: str, body: bytes, tag: str) -> str:
+        """Write an object if it still has this tag; raises StorageError otherwise."""
+
+
+class People(Protocol):
+    """Whom messages go to."""
+
+    def publish(self, subject: str, message: str) -> None:
+        """Send a message."""
+
+
+class Events(Protocol):
+    """Where events go to."""
+
+    def put(self, detail_type: str, detail: Record) -> None:
+        """Send an event."""
+
+
+class Lines(Protocol):
+    """The log, which metrics are read from."""
+
+    def write(self, record: Record) -> None:
+        """Write one line."""
+
+
+class Watch(Protocol):
+    """The time left."""
+
+    def is_up(self) -> bool:
+        """Say whether to stop taking on new work."""
+
+
+class Ports(NamedTuple):
+    """What the monitor reaches the world through."""
+
+    store: Store
+    people: People
+    events: Events
+    log: Lines
+    watch: Watch
+
+
+@dataclass(frozen=True)
+class Model:
+    """What the monitor needs of a run's bundle."""
+
+    run: str
+    uri: str
+    contract: Contract
+    baseline: drift.Baseline
+    evaluation: Record
+
+    @property
+    def importance(self) -> dict[str, float]:
+        """Give each column's importance to the model, where training measured it."""
+        raw = self.evaluation.get("importance") or []
+        found = {}
+        for item in raw if isinstance(raw, list) else []:
+            value = item.get("drop")
+            if isinstance(value, int | float):
+                found[str(item.get("column"))] = max(float(value), 0.0)
+        return found
+
+
+def iso(milliseconds: float) -> str:
+    """Write a moment as `2026-01-31T12:00:00Z`."""
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+class Monitor:
+    """The monitor of one deployment; `run` does everything."""
+
+    def __init__(
+        self, *, deployment: str, bucket_name: str, runbook_url: str, settings: Record, ports: Ports
+    ) -> None:
+        self._deployment = deployment
+        self._bucket = bucket_name
+        self._runbook = runbook_url.rstrip("/")
+        self._settings = settings
+        self._ports = ports
+        self._store = ports.store
+        self._budget = drift.budget_for(
+            settings["false_alarms_per_year"], settings["schedule_minutes"]
+        )
+        self._length = round(settings["schedule_minutes"] * 60_000)
+        self._grace = round(settings["buffer_seconds"] * 1000)
+        self._models: dict[str, Model | None] = {}
+        self._problems: list[str] = []
+        self._earlier: NDArray[np.uint64] | None = None
+        self._counted: set[int] = set()
+
+    # ------------------------------------------------------------------------------- the run
+
+    def run(self, now: int) -> Record:
+        """Do one run as of `now` (epoch ms); gives what it did."""
+        raw, tag = self._store.read_tagged(STATE)
+        state = _read_state(raw)
+        if state["outbox"]:
+            # An earlier run saved its conclusions and died before it had sent them all.
+            self._send(state["outbox"])
+            state["outbox"] = []
+        if now <= state["time"]:
+            # The same event again (EventBridge delivers at least once), or an older one.
+            if raw is not None:
+                self._store.write_over(STATE, _dump(state), tag)
+            return {"judged": 0, "repeated": True}
+
+        outbox: list[Record] = []
+        fresh, unreadable, finished = self._take_captures(state, now)
+        windows = self._judge(state, now, outbox) if finished else []
+        labels = self._take_labels(state, now, fresh)
+        dropped = self._judge_quality(state, now, labels, outbox)
+        self._ask_for_training(state, now, outbox)
+        heartbeat: dict[str, float] = {
+            "MonitorRuns": 1,
+            "CapturesUnreadable": unreadable,
+            "LabelledRows": labels["joined"],
+        }
+        if dropped is not None:
+            heartbeat["QualityDrop"] = int(dropped)
+        outbox.append({"kind": "metrics", "record": self._metrics(now, heartbeat)})
+        state["time"] = now
+        state["problems"] = self._problems[:20]
+        state["labels"]["last"] = {k: v for k, v in labels.items() if k != "runs"}
+        state["outbox"] = outbox
+        self._store.write(
+            "monitor/reports/index.html",
+            render_index(self._deployment, state, iso(now)),
+            "text/html; charset=utf-8",
+        )
+        tag = self._store.write_over(STATE, _dump(state), tag)
+        self._send(outbox)
+        state["outbox"] = []
+        self._store.write_over(STATE, _dump(state), tag)
+        return {
+            "judged": len(windows),
+            "alarms": sum(1 for window in windows if window["verdict"]["alarm"]),
+            "objects": len(fresh),
+            "unreadable": unreadable,
+            "labels": {k: v for k, v in labels.items() if k != "runs"},
+            "problems": self._problems[:20],
+        }
+
+    def _metrics(self, now: int, values: dict[str, float]) -> Record:
+        """Write metrics in CloudWatch's embedded metric format."""
+        usable = {name: value for name, value in values.items() if math.isfinite(value)}
+        return {
+            "_aws": {
+                "Timestamp": now,
+                "CloudWatchMetrics": [
+                    {
+                        "Namespace": NAMESPACE,
+                        "Dimensions": [["Deployment"]],
+                        "Metrics": [{"Name": name} for name in usable],
+                    }
+                ],
+            },
+            "Deployment": self._deployment,
+            **usable,
+        }
+
+    def _send(self, outbox: Sequence[Record]) -> None:
+        for item in outbox:
+            if item["kind"] == "metrics":
+                self._ports.log.write(item["record"])
+            elif item["kind"] == "message":
+                self._ports.people.publish(item["subject"], item["message"])
+            else:
+                self._ports.events.put(item["type"], item["detail"])
+
+    def _note(self, text: str) -> None:
+        if text not in self._problems:
+            self._problems.append(text)
+            self._ports.log.write({"level": "warning", "message": text})
+
+    # -------------------------------------------------------------------------------- models
+
+    def _model(self, run: str) -> Model | None:
+        """Read a run's bundle; None (and a note) where there is none that can be used."""
+        if run not in self._models:
+            prefix = f"models/{run}/output/model/"
+            try:
+                self._models[run] = self._read_model(run, prefix)
+            except DriftlessError as error:
+                self._note(f"rows of run {run!r} are not judged: {error}")
+                self._models[run] = None
+        return self._models[run]
+
+    def _read_model(self, run: str, prefix: str) -> Model:
+        def fetch(name: str) -> bytes:
+            found = self._store.read(prefix + name)
+            if found is None:
+                raise StorageError(f"there is no s3://{self._bucket}/{prefix}{name}")
+            return found
+
+        files = Bundle(fetch)
+        contract = files.contract()
+        baseline = drift.Baseline.from_json(files.file(bundle.BASELINE))
+        if baseline.contract != contract.digest:
+            raise StorageError("its baseline was counted under another contract: train again")
+        return Model(run, f"s3://{self._bucket}/{prefix}", contract, baseline, files.evaluation())
+
+    # ------------------------------------------------------------------------------ captures
+
+    def _take_captures(self, state: Record, now: int) -> tuple[list[str], int, bool]:
+        """Count each new object; gives new keys, unreadable pieces, and if all are read."""
+        since = min(state["time"] or now, now)
+        start = datetime.fromtimestamp(since / 1000, UTC) - LOOKBACK
+        after = f"captures/{start:%Y/%m/%d/%H/}" if state["time"] else ""
+        seen = set(state["seen"])
+        entries = [e for e in self._store.list("captures/", after) if e.key not in seen]
+        fresh: list[str] = []
+        unreadable = 0
+        finished = True
+        for entry in entries:
+            if self._ports.watch.is_up():
+                finished = False
+                self._note(
+                    f"{len(entries) - len(fresh)} captured objects wait for the next run: this one "
+                    "ran out of time; windows are judged once they are read"
+                )
+                break
+            summary = self._summarise(entry, state, now)
+            fresh.append(entry.key)
+            unreadable += summary["unreadable"]
+            for number, part in enumerate(summary["parts"]):
+                judged = state["judged"].get(part["run"], -1)
+                state["pending"].setdefault(part["run"], []).append(
+                    {
+                        "summary": _summary_key(entry),
+                        "part": number,
+                        # Rows of a window that has been judged count in the next one.
+                        "window": max(part["window"], judged + 1),
+                        "rows": part["rows"],
+                    }
+                )
+        state["seen"] = sorted({k for k in seen if k > after} | set(fresh))
+        return fresh, unreadable, finished
+
+    def _summarise(self, entry: Entry, state: Record, now: int) -> Record:
+        """Count an object's rows by run and window, or read what an earlier run counted."""
+        stored = self._store.read(_summary_key(entry))
+        if stored is not None:
+            self._counted.update(self._names_of(entry.key)[:, 0].tolist())
+            return _object(json.loads(stored))
+        counts: dict[tuple[str, int], _Part] = {}
+        unreadable = duplicates = skewed = 0
+        names: list[tuple[int, int]] = []
+        for capture in read_captures(self._store.stream(entry.key)):
+            model = None if capture is None else self._model(capture.run)
+            if capture is None or model is None:
+                unreadable += 1
+                continue
+            time = capture.time
+            if time > now + SKEW_MS:
+                skewed += len(capture.rows)
+                time = now
+            window = time // self._length
+            part = counts.setdefault((capture.run, window), _Part(model, self._threshold(model)))
+            kept: list[Row] = []
+            for row in capture.rows:
+                name = hash_text(capture.request, row.prediction)
+                if self._is_known(state, name):
+                    duplicates += 1
+                    continue
+                self._counted.add(name)
+                names.append((name, hash_text(row.prediction)))
+                kept.append(row)
+            try:
+                part.add(capture, kept)
+            except DriftlessError as error:
+                unreadable += 1
+                self._note(f"{entry.key}: a capture of run {capture.run!r} is left out: {error}")
+        parts = []
+        for (run, window), part in sorted(counts.items(), key=lambda item: item[0]):
+            if not part.rows:
+                continue
+            try:
+                parts.append({"run": run, "window": window, **part.finish()})
+            except DriftlessError as error:
+                unreadable += 1
+                self._note(f"{entry.key}: rows of run {run!r} are left out: {error}")
+        found: Record = {
+            "key": entry.key,
+            "parts": parts,
+            "unreadable": unreadable,
+            "duplicates": duplicates,
+            "skewed": skewed,
+        }
+        if unreadable:
+            self._note(f"{entry.key} holds {unreadable} pieces that are no captures of ours")
+        table = np.array(names, dtype=np.uint64).reshape(-1, 2)
+        self._store.write(_names_key(entry.key), table.tobytes(), "application/octet-stream")
+        self._store.write(_summary_key(entry), _dump(found))
+        return found
+
+    def _threshold(self, model: Model) -> float | None:
+        value = model.evaluation.get("threshold")
+        return float(value) if isinstance(value, int | float) else None
+
+    def _is_known(self, state: Record, name: int) -> bool:
+        """Say whether a row was counted before: in this run, or in the objects seen of late."""
+        if self._earlier is None:
+            tables = [self._names_of(key)[:, 0] for key in state["seen"][-DEDUPLICATED_OBJECTS:]]
+            self._earlier = np.sort(np.concatenate([_NO_NAMES, *tables]))
+        return name in self._counted or _contains(self._earlier, name)
+
+    def _names_of(self, key: str) -> NDArray[np.uint64]:
+        raw = self._store.read(_names_key(key))
+        return np.frombuffer(raw or b"", dtype=np.uint64).reshape(-1, 2)
+
+    # -------------------------------------------------------------------------------- windows
+
+    def _judge(self, state: Record, now: int, outbox: list[Record]) -> list[Record]:
+        """Judge each run's complete windows, oldest first."""
+        judged: list[Record] = []
+        for run in sorted(
+            state["pending"],
+            key=lambda run: min((item["window"] for item in state["pending"][run]), default=0),
+        ):
+            items = sorted(
+                state["pending"][run], key=lambda item: (item["window"], item["summary"])
+            )
+            group: list[Record] = []
+            kept: list[Record] = []
+            for i, item in enumerate(items):
+                if (item["window"] + 1) * self._length + self._grace > now:
+                    kept = items[i:]
+                    break
+                group.append(item)
+                last = i + 1 == len(items) or items[i + 1]["window"] != item["window"]
+                if last and sum(one["rows"] for one in group) >= self._settings["min_window_rows"]:
+                    window = self._judge_window(state, run, group, now, outbox)
+                    if window is not None:
+                        judged.append(window)
+                    group = []
+            held = group + kept
+            oldest = now // self._length - HELD_WINDOWS
+            if held and all(item["window"] < oldest for item in held):
+                self._note(
+                    f"{sum(item['rows'] for item in held)} rows of run {run!r} never filled a "
+                    "window and are dropped"
+                )
+                held = []
+            if held:
+                state["pending"][run] = held
+            else:
+                del state["pending"][run]
+        return judged
+
+    def _judge_window(
+        self, state: Record, run: str, items: list[Record], now: int, outbox: list[Record]
+    ) -> Record | None:
+        model = self._model(run)
+        state["judged"][run] = items[-1]["window"]
+        if model is None:
+            return None
+        total = drift.Summary.empty(model.baseline)
+        first, last, served = math.inf, -math.inf, 0.0
+        confidence, confident = 0.0, 0
+        objects = []
+        for item in items:
+            stored = self._store.read(item["summary"])
+            if stored is None:
+                self._note(f"{item['summary']} is gone: its {item['rows']} rows are not judged")
+                continue
+            document = _object(json.loads(stored))
+            part = document["parts"][item["part"]]
+            total = total + drift.Summary.from_json(json.dumps(part["counts"]))
+            first, last = min(first, part["first"]), max(last, part["last"])
+            served += part["served"]
+            confidence += part["confidence"]
+            confident += part["confident"]
+            objects.append(document["key"])
+        if total.rows == 0:
+            return None
+        creep = state["creep"].get(run)
+        verdict, after = drift.judge(
+            model.baseline,
+            total,
+            self._budget,
+            None if creep is None else drift.Creep.from_json(json.dumps(creep)),
+        )
+        state["creep"] = {
+            **dict(list(state["creep"].items())[-3:]),
+            run: json.loads(after.to_json()),
+        }
+        standing = state["standing"].get(run)
+        since = standing["since"] if standing else iso(first)
+        name = f"{iso(last).replace(':', '').replace('-', '')}-{run}"
+        known = [window for window in state["history"] if window["run"] == run]
+        window: Record = {
+            "name": name,
+            "deployment": self._deployment,
+            "run": run,
+            "model_uri": model.uri,
+            "start": iso(first),
+            "end": iso(last),
+            "judged": iso(now),
+            "rows": total.rows,
+            "served": round(served, 1),
+            "since": since if verdict.alarm else None,
+            "estimated_quality": round(confidence / confident, 6) if confident else None,
+            "expected_quality": _expected(model),
+            "verdict": verdict.to_dict(),
+            "objects": sorted(set(objects)),
+        }
+        links = {
+            "report": f"s3://{self._bucket}/monitor/reports/{name}.html",
+            "runbook": f"{self._runbook}/drift.md",
+        }
+        self._store.write(f"monitor/reports/{name}.json", _dump(window))
+        self._store.write(
+            f"monitor/reports/{name}.html",
+            render_window(window, verdict, model.baseline, total, model.importance, known),
+            "text/html; charset=utf-8",
+        )
+        quality = len(verdict.data_quality)
+        values: dict[str, float] = {
+            "DriftDetected": int(verdict.alarm),
+            "DriftEvidence": verdict.evidence,
+            "RowsJudged": total.rows,
+            "DataQualityFindings": quality,
+            "PredictionShift": int(verdict.prediction_shift),
+        }
+        if confident:
+            values["EstimatedQuality"] = confidence / confident
+        outbox.append({"kind": "metrics", "record": self._metrics(now, values)})
+        if verdict.alarm and not standing:
+            helped = self._note_retrain(state, run)
+            subject, message = describe_window(window, verdict, links, helped)
+            outbox.append({"kind": "message", "subject": subject, "message": message})
+        if verdict.alarm:
+            state["standing"][run] = {"since": since, "last": iso(last)}
+        else:
+            state["standing"].pop(run, None)
+        newest = state["newest"]
+        if newest is None or last >= newest["time"]:
+            state["newest"] = {"run": run, "time": last}
+        strongest = verdict.findings or verdict.ranking[:1]
+        state["history"] = [
+            *state["history"],
+            {
+                "name": name,
+                "run": run,
+                "start": window["start"],
+                "end": window["end"],
+                "rows": total.rows,
+                "alarm": verdict.alarm,
+                "evidence": window["verdict"]["evidence"],
+                "data_quality": quality,
+                "prediction_shift": verdict.prediction_shift,
+                "estimated_quality": window["estimated_quality"],
+                "top": strongest[0].describe() if strongest else "",
+            },
+        ][-HISTORY:]
+        return window
+
+    def _note_retrain(self, state: Record, run: str) -> bool | None:
+        """Say whether a retrain that an alarm asked for has helped; None where there was none."""
+        asked = state["asked"]
+        if not asked or asked["run"] == run:
+            return None
+        state["unhelped"] = run
+        return False
+
+    # --------------------------------------------------------------------------------- labels
+
+    def _take_labels(self, state: Record, now: int, fresh: Sequence[str]) -> Record:
+        """Join new labels with captured rows by prediction id; write what was joined."""
+        book = state["labels"]
+        result: Record = {
+            "joined": 0,
+            "duplicate": 0,
+            "conflicting": 0,
+            "orphan": 0,
+            "invalid": 0,
+            "waiting": 0,
+            "runs": {},
+        }
+        pending = PendingLabels.from_json(self._store.read("monitor/labels/pending.json"))
+        joined = _Joined(self._store.read("monitor/labels/joined.bin"))
+        seen = set(book["seen"])
+        since = min(state["time"] or now, now)
+        entries = [entry for entry in self._label_objects(since, now) if entry.key not in seen]
+        new: dict[str, Label] = {}
+        for entry in entries:
+            for label in read_labels(self._store.stream(entry.key), now):
+                if label is None:
+                    result["invalid"] += 1
+                    continue
+                known = joined.value(hash_text(label.id))
+                if known is not None:
+                    same = known == hash_text(repr(label.value))
+                    result["duplicate" if same else "conflicting"] += 1
+                    continue
+                other = new.get(label.id) or pending.labels.get(label.id)
+                if other is not None and other.value != label.value:
+                    # Until it has been used, the newest word on a prediction counts.
+                    result["conflicting"] += 1
+                    if label.time < other.time:
+                        continue
+                elif other is not None:
+                    result["duplicate"] += 1
+                    continue
+                pending.labels.pop(label.id, None)
+                new[label.id] = label
+        if new or (pending.labels and fresh):
+            # New labels look through all captures of late, waiting ones through the new captures
+            # only.
+            rows = self._find_rows(set(new), self._recent_captures(now))
+            rows.update(self._find_rows(set(pending.labels), fresh))
+            self._write_joined(rows, {**pending.labels, **new}, joined, result, now)
+            pending.labels.update(new)
+            for name in list(pending.labels):
+                if name in rows:
+                    del pending.labels[name]
+        oldest = now - LABEL_DAYS * 86_400_000
+        for name, label in list(pending.labels.items()):
+            if label.arrived < oldest:
+                del pending.labels[name]
+                result["orphan"] += 1
+        result["waiting"] = len(pending.labels)
+        self._store.write("monitor/labels/pending.json", pending.to_json())
+        self._store.write(
+            "monitor/labels/joined.bin", joined.to_bytes(), "application/octet-stream"
+        )
+        current = {entry.key for entry in entries}
+        book["seen"] = sorted(
+            current | {key for key in seen if not _is_dated(key) or key >= _label_day(since)}
+        )
+        book["total"] += result["joined"]
+        book["new"] += result["joined"]
+        return result
+
+    def _label_objects(self, since: int, now: int) -> list[Entry]:
+        """List label files: dated ones of late, and any that people dropped beside them."""
+        first = _label_day(since) if since < now else ""
+        # People's own files lie beside the dated folders, or in folders of other names, which sort
+        # after those of years: neither listing grows with the age of the deployment.
+        found = [*self._store.list("labels/", first), *self._store.list_folder("labels/")]
+        return sorted({entry for entry in found if not entry.key.endswith("/")})
+
+    def _recent_captures(self, now: int) -> list[str]:
+        start = datetime.fromtimestamp(now / 1000, UTC) - timedelta(days=LABEL_DAYS)
+        return [e.key for e in self._store.list("captures/", f"captures/{start:%Y/%m/%d/%H/}")]
+
+    def _find_rows(self, names: set[str], keys: Sequence[str]) -> dict[str, tuple[Capture, Row]]:
+        """Find captured rows by prediction id, reading only the objects that hold one of them."""
+        found: dict[str, tuple[Capture, Row]] = {}
+        if not names:
+            return found
+        wanted = np.array([hash_text(name) for name in names], dtype=np.uint64)
+        for key in sorted(keys, reverse=True):
+            if len(found) == len(names):
+                break
+            if not np.isin(wanted, self._names_of(key)[:, 1]).any():
+                continue
+            for capture in read_captures(self._store.stream(key)):
+                for row in capture.rows if capture else ():
+                    if capture and row.prediction in names:
+                        other = found.get(row.prediction)
+                        # An id that a client used twice names its latest prediction.
+                        if other is None or capture.time > other[0].time:
+                            found[row.prediction] = (capture, row)
+        return found
+
+    def _write_joined(
+        self,
+        rows: dict[str, tuple[Capture, Row]],
+        labels: dict[str, Label],
+        joined: _Joined,
+        result: Record,
+        now: int,
+    ) -> None:
+        by_run: dict[str, list[tuple[str, str | float, Capture, Row]]] = {}
+        for name, (capture, row) in sorted(rows.items()):
+            model = self._model(capture.run)
+            if model is None:
+                continue
+            try:
+                value = model.contract.parse_label(labels[name].value)
+            except DriftlessError as error:
+                result["invalid"] += 1
+                self._note(f"the label of prediction {name!r} is left out: {error}")
+                continue
+            joined.add(hash_text(name), hash_text(repr(labels[name].value)))
+            by_run.setdefault(capture.run, []).append((name, value, capture, row))
+        for run, found in by_run.items():
+            model = self._model(run)
+            assert model is not None
+            result["joined"] += len(found)
+            result["runs"][run] = len(found)
+            if model.contract.target is not None:
+                key, body = write_labelled(model.contract, found, now)
+                self._store.write(key, body, "application/gzip")
+            quality_key = f"monitor/quality/{run}.json"
+            kept = {item[0]: item for item in json.loads(self._store.read(quality_key) or b"[]")}
+            for name, value, _, row in found:
+                kept[name] = [name, value, [_json(output) for output in row.outputs]]
+            self._store.write(quality_key, _dump(list(kept.values())[-QUALITY_ROWS:]))
+
+    def _judge_quality(
+        self, state: Record, now: int, labels: Record, outbox: list[Record]
+    ) -> bool | None:
+        """Compare labelled rows with the holdout; says if the newest model dropped."""
+        for run in labels["runs"]:
+            model = self._model(run)
+            if model is None:
+                continue
+            rows = json.loads(self._store.read(f"monitor/quality/{run}.json") or b"[]")
+            if len(rows) < self._settings["min_labels"]:
+                continue
+            outputs = [[math.nan if o is None else o for o in given] for _, _, given in rows]
+            measured = measure_quality(
+                model.contract,
+                model.evaluation,
+                [value for _, value, _ in rows],
+                outputs,
+                max_drop=self._settings["max_quality_drop"],
+                level=self._budget.per_window,
+            )
+            if measured is None:
+                continue
+            before = state["quality"].get(run)
+            state["quality"][run] = {**measured.to_dict(), "time": iso(now)}
+            state["quality"] = dict(list(state["quality"].items())[-5:])
+            if measured.dropped and not (before and before["dropped"]):
+                subject, message = describe_quality(
+                    self._deployment, model.uri, run, measured, f"{self._runbook}/quality.md"
+                )
+                outbox.append({"kind": "message", "subject": subject, "message": message})
+        newest = (state["newest"] or {}).get("run")
+        latest = state["quality"].get(newest)
+        return None if latest is None else bool(latest["dropped"])
+
+    def _ask_for_training(self, state: Record, now: int, outbox: list[Record]) -> None:
+        """Say that labels suffice, while an alarm of the newest model stands."""
+        newest = (state["newest"] or {}).get("run")
+        if newest is None:
+            return
+        quality = state["quality"].get(newest) or {}
+        if newest not in state["standing"] and not quality.get("dropped"):
+            return
+        needed = self._settings["min_new_labels"]
+        if state["unhelped"] == newest:
+            # Trained for this alarm already, and it alarms again: ask for much more before the
+            # next.
+            needed *= 4
+        asked = state["asked"]
+        available = state["labels"]["new"]
+        recent = asked and asked["run"] == newest and now - asked["time"] < REMIND_MS
+        if recent or available < needed:
+            return
+        state["asked"] = {"run": newest, "time": now}
+        state["labels"]["new"] = 0
+        outbox.append(
+            {
+                "kind": "event",
+                "type": "Labels Ready",
+                "detail": {"deployment": self._deployment, "new_labels": available, "run": newest},
+            }
+        )
+
+
+class _Part:
+    """The rows of one run and window, counted in batches."""
+
+    def __init__(self, model: Model, threshold: float | None) -> None:
+        self._model = model
+        self._threshold = threshold
+        self._waiting: list[Row] = []
+        self._total = drift.Summary.empty(model.baseline)
+        self.rows = 0
+        self._served = 0.0
+        self._first, self._last = math.inf, -math.inf
+        self._confidence, self._confident = 0.0, 0
+
+    def add(self, capture: Capture, rows: list[Row]) -> None:
+        """Take rows in; raises DriftError for rows that the baseline cannot count."""
+        if not rows:
+            return
+        self.rows += len(rows)
+        self._served += capture.weight * len(rows)
+        self._first, self._last = min(self._first, capture.time), max(self._last, capture.time)
+        self._waiting += rows
+        if len(self._waiting) >= BATCH_ROWS:
+            self._flush()
+
+    def _flush(self) -> None:
+        rows, self._waiting = self._waiting, []
+        if not rows:
+            return
+        outputs = [row.outputs for row in rows]
+        counted = drift.summarise(self._model.baseline, [row.values for row in rows], outputs)
+        self._total = self._total + counted
+        total, number = estimate_confidence(self._model.contract, self._threshold, outputs)
+        self._confidence += total
+        self._confident += number
+
+    def finish(self) -> Record:
+        """Give the part as the summary object holds it."""
+        self._flush()
+        return {
+            "rows": self.rows,
+            "served": round(self._served, 3),
+            "first": self._first,
+            "last": self._last,
+            "confidence": round(self._confidence, 6),
+            "confident": self._confident,
+            "counts": json.loads(self._total.to_json()),
+        }
+
+
+class _Joined:
+    """The labels that were joined: 64 bits of the prediction's id and of the label each."""
+
+    def __init__(self, raw: bytes | None) -> None:
+        table = np.frombuffer(raw or b"", dtype=np.uint64).reshape(-1, 2)
+        self._values = {int(name): int(value) for name, value in table}
+
+    def value(self, name: int) -> int | None:
+        return self._values.get(name)
+
+    def add(self, name: int, value: int) -> None:
+        self._values[name] = value
+
+    def to_bytes(self) -> bytes:
+        table = np.array(list(self._values.items()), dtype=np.uint64)
+        return table.tobytes()
+
+
+_NO_NAMES = np.empty(0, dtype=np.uint64)
+
+
+def _contains(names: NDArray[np.uint64], name: int) -> bool:
+    i = int(np.searchsorted(names, np.uint64(name)))
+    return i < len(names) and int(names[i]) == name
+
+
+def _summary_key(entry: Entry) -> str:
+    return f"monitor/summaries/{entry.key}.{entry.tag[:8]}.json"
+
+
+def _names_key(key: str) -> str:
+    return f"monitor/names/{key}.u64"
+
+
+def _label_day(milliseconds: int) -> str:
+    day = datetime.fromtimestamp(milliseconds / 1000, UTC) - LOOKBACK
+    return f"labels/{day:%Y/%m/%d/}"
+
+
+def _is_dated(key: str) -> bool:
+    parts = key.split("/")
+    return len(parts) == 5 and all(part.isdigit() for part in parts[1:4])
+
+
+def _expected(model: Model) -> float | None:
+    shown = (model.evaluation.get("metrics") or {}).get("accuracy")
+    return float(shown["value"]) if isinstance(shown, dict) and "value" in shown else None
+
+
+def _json(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _dump(document: object) -> bytes:
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _object(document: Any) -> Record:
+    if not isinstance(document, dict):
+        raise StorageError("an object under monitor/summaries/ is no summary: delete it")
+    return document
+
+
+def _read_state(raw: bytes | None) -> Record:
+    empty: Record = {
+        "format": FORMAT,
+        "time": 0,
+        "seen": [],
+        "pending": {},
+        "judged": {},
+        "creep": {},
+        "standing": {},
+        "newest": None,
+        "asked": None,
+        "unhelped": None,
+        "history": [],
+        "quality": {},
+        "labels": {"seen": [], "total": 0, "new": 0, "last": {}},
+        "problems": [],
+        "outbox": [],
+    }
+    if raw is None:
+        return empty
+    try:
+        found = _object(json.loads(raw))
+    except ValueError as error:
+        raise StorageError(f"{STATE} is not JSON: restore an earlier version of it") from error
+    if found.get("format") != FORMAT:
+        raise StorageError(
+            f"{STATE} has format {found.get('format')!r}, this release reads {FORMAT}: move it away "
+            "to begin anew"
+        )
+    return {**empty, **found}
