@@ -1,0 +1,262 @@
+"""Splits that do not leak: the holdout by random strata, by time or by group, and folds within the rest.
+
+Membership comes from a hash of the row's encoded vector, not from its position: the rows with the lowest
+hashes of each class are held out. A row that is held out today is held out tomorrow, when the table has
+grown, and in the next model's job, so that champion and challenger can meet on rows that neither has
+seen. The cut is kept in the bundle and `unseen_by` reads it back.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.errors import TrainingError
+
+Strategy = Literal["random", "time", "group"]
+FloatArray: TypeAlias = NDArray[np.float64]
+IntArray: TypeAlias = NDArray[np.intp]
+
+MIN_HOLDOUT_ROWS = 3
+MIN_TRAIN_ROWS = 6
+_SMALLEST_NAN = np.uint64(0x7FF8000000000000)
+
+
+@dataclass(frozen=True)
+class Split:
+    """Row positions of both sides, the units that a bootstrap resamples, and how the cut was made."""
+
+    train: IntArray
+    holdout: IntArray
+    units: IntArray
+    record: Mapping[str, Any]
+
+
+def hash_rows(matrix: FloatArray, seed: int) -> FloatArray:
+    """Place each row of the encoded matrix in [0, 1) by a hash of its values (splitmix64)."""
+    bits = np.ascontiguousarray(matrix + 0.0).view(np.uint64).reshape(matrix.shape)
+    bits = np.where(np.isnan(matrix), _SMALLEST_NAN, bits)
+    state = np.full(len(matrix), np.uint64(seed) + np.uint64(0x9E3779B97F4A7C15), dtype=np.uint64)
+    for column in range(matrix.shape[1]):
+        state = _mix(state ^ bits[:, column])
+    return _to_unit(state)
+
+
+def hash_values(values: Sequence[object] | NDArray[Any], seed: int) -> FloatArray:
+    """Place each value in [0, 1) by a hash of its text; equal values land together."""
+    import zlib
+
+    texts = np.asarray([str(value) for value in values], dtype=object)
+    unique, inverse = np.unique(texts, return_inverse=True)
+    codes = np.asarray([zlib.crc32(text.encode()) for text in unique], dtype=np.uint64)
+    lengths = np.asarray([len(text) for text in unique], dtype=np.uint64)
+    state = _mix(codes + (lengths << np.uint64(32)) + np.uint64(seed))
+    return _to_unit(state)[inverse]
+
+
+def split_rows(
+    matrix: FloatArray,
+    *,
+    strategy: Strategy,
+    holdout: float,
+    seed: int,
+    strata: IntArray | None = None,
+    times: FloatArray | None = None,
+    groups: NDArray[Any] | None = None,
+) -> Split:
+    """Split into training and holdout rows.
+
+    `strata` are class indices (random only); `times` are seconds, `groups` any values; each has one entry
+    a row. Raises TrainingError if a side would be too small to mean anything.
+    """
+    n = len(matrix)
+    if strategy == "time":
+        split = _split_by_time(matrix, holdout, times)
+    elif strategy == "group":
+        split = _split_by_group(n, holdout, seed, groups)
+    else:
+        split = _split_at_random(matrix, holdout, seed, strata)
+    if len(split.holdout) < MIN_HOLDOUT_ROWS or len(split.train) < MIN_TRAIN_ROWS:
+        raise TrainingError(
+            f"{n} usable rows leave {len(split.train)} to train on and {len(split.holdout)} held out "
+            f"(split strategy {strategy!r}); at least {MIN_TRAIN_ROWS} and {MIN_HOLDOUT_ROWS} are needed: "
+            "bring more rows, or change [split]"
+        )
+    return split
+
+
+def unseen_by(
+    record: Mapping[str, Any],
+    matrix: FloatArray,
+    *,
+    strata: IntArray | None = None,
+    times: FloatArray | None = None,
+    groups: NDArray[Any] | None = None,
+) -> NDArray[np.bool_]:
+    """Say which rows the model whose split `record` is given cannot have been trained on.
+
+    `matrix` is encoded by that model's own contract. Rows that arrived after its training are judged by
+    the same cut, which leaves out some that it never saw but none that it did.
+    """
+    strategy, seed = record["strategy"], int(record["seed"])
+    if strategy == "time":
+        return np.zeros(len(matrix), dtype=bool) if times is None else times >= float(record["cut"])
+    if strategy == "group":
+        if groups is None:
+            return np.zeros(len(matrix), dtype=bool)
+        return hash_values(groups, seed) < float(record["cut"])
+    places = _place_rows(matrix, seed, apart=record["duplicates"] == "apart")
+    cuts = np.asarray(record["cuts"], dtype=np.float64)
+    which = np.zeros(len(matrix), dtype=np.intp) if len(cuts) == 1 or strata is None else strata
+    known = (which >= 0) & (which < len(cuts))
+    return known & (places < cuts[np.where(known, which, 0)])
+
+
+def make_folds(
+    n: int,
+    *,
+    folds: int,
+    seed: int,
+    strata: IntArray | None = None,
+    order: FloatArray | None = None,
+    groups: NDArray[Any] | None = None,
+) -> list[tuple[IntArray, IntArray]]:
+    """Make (train, validation) pairs of positions within the training rows.
+
+    With `order` (seconds) each validation block follows its training rows in time; with `groups` no group
+    is on both sides; otherwise folds are random, with each class spread evenly over them.
+    """
+    if order is not None:
+        positions = np.argsort(order, kind="stable")
+        blocks = np.array_split(positions, folds + 1)
+        return [
+            (np.sort(np.concatenate(blocks[: k + 1])), np.sort(blocks[k + 1])) for k in range(folds)
+        ]
+    random = np.random.default_rng(seed)
+    assigned = np.empty(n, dtype=np.intp)
+    if groups is not None:
+        _, inverse = np.unique(
+            np.asarray([str(g) for g in groups], dtype=object), return_inverse=True
+        )
+        sizes = np.bincount(inverse)
+        load = np.zeros(folds)
+        home = np.empty(len(sizes), dtype=np.intp)
+        for group in np.argsort(
+            -sizes, kind="stable"
+        ):  # the largest first, each to the emptiest fold
+            home[group] = int(np.argmin(load))
+            load[home[group]] += sizes[group]
+        assigned = home[inverse]
+    else:
+        offset = 0
+        for stratum in np.unique(strata) if strata is not None else [None]:
+            members = np.arange(n) if stratum is None else np.flatnonzero(strata == stratum)
+            members = random.permutation(members)
+            assigned[members] = (np.arange(len(members)) + offset) % folds
+            offset += len(members)
+    pairs = [(np.flatnonzero(assigned != k), np.flatnonzero(assigned == k)) for k in range(folds)]
+    return [(train, validation) for train, validation in pairs if len(train) and len(validation)]
+
+
+def _split_at_random(
+    matrix: FloatArray, holdout: float, seed: int, strata: IntArray | None
+) -> Split:
+    n = len(matrix)
+    together = hash_rows(matrix, seed)
+    # A table of few distinct rows is a table of counts: its equal rows are different cases, not copies.
+    apart = len(np.unique(together)) < 0.5 * n
+    places = _place_rows(matrix, seed, apart=apart)
+    which = np.zeros(n, dtype=np.intp) if strata is None else strata
+    cuts = []
+    held = np.zeros(n, dtype=bool)
+    for stratum in range(int(which.max()) + 1 if n else 1):
+        members = np.flatnonzero(which == stratum)
+        if len(members) == 0:
+            cuts.append(0.0)
+            continue
+        ordered = np.sort(places[members])
+        size = round(holdout * len(members))
+        if len(members) > 1:
+            size = min(max(size, 1), len(members) - 1)
+        cut = float(ordered[size]) if size < len(ordered) else 1.0
+        cuts.append(cut)
+        held[members] = places[members] < cut
+    record = {
+        "strategy": "random",
+        "seed": seed,
+        "holdout": holdout,
+        "stratified": strata is not None,
+        "duplicates": "apart" if apart else "together",
+        "cuts": cuts,
+    }
+    return Split(np.flatnonzero(~held), np.flatnonzero(held), np.arange(n), record)
+
+
+def _split_by_time(matrix: FloatArray, holdout: float, times: FloatArray | None) -> Split:
+    if times is None or not np.isfinite(times).any():
+        raise TrainingError(
+            'split strategy "time" needs a time column: set [problem] time_column, '
+            'or use [split] strategy = "random"'
+        )
+    known = np.where(np.isfinite(times), times, np.nanmin(times))
+    ordered = np.sort(known)
+    cut = float(ordered[min(len(ordered) - 1, round((1.0 - holdout) * len(ordered)))])
+    held = known >= cut  # equal times stay on one side
+    if held.all():
+        raise TrainingError(
+            "the time column holds one moment for most rows, so there is no later part to hold out: "
+            'use [split] strategy = "random"'
+        )
+    # Neighbours in time are alike: the bootstrap resamples blocks of them, about n^(1/3) rows each.
+    rank = np.argsort(np.argsort(known, kind="stable"), kind="stable")
+    length = max(1, round(float(held.sum()) ** (1 / 3)))
+    record = {"strategy": "time", "seed": 0, "holdout": holdout, "cut": cut, "block_rows": length}
+    return Split(np.flatnonzero(~held), np.flatnonzero(held), rank // length, record)
+
+
+def _split_by_group(n: int, holdout: float, seed: int, groups: NDArray[Any] | None) -> Split:
+    if groups is None:
+        raise TrainingError(
+            'split strategy "group" needs a group column: set [problem] group_column, '
+            'or use [split] strategy = "random"'
+        )
+    places = hash_values(groups, seed)
+    distinct, inverse, sizes = np.unique(places, return_inverse=True, return_counts=True)
+    if len(distinct) < 4:
+        raise TrainingError(
+            f"the group column has {len(distinct)} groups; at least 4 are needed to hold some out: "
+            'use another column or [split] strategy = "random"'
+        )
+    reached = np.cumsum(sizes)
+    last = int(np.argmin(np.abs(reached - holdout * n)[:-1]))  # groups whose rows come closest
+    cut = float(distinct[last + 1])
+    held = places < cut
+    record = {"strategy": "group", "seed": seed, "holdout": holdout, "cut": cut}
+    return Split(np.flatnonzero(~held), np.flatnonzero(held), inverse.astype(np.intp), record)
+
+
+def _place_rows(matrix: FloatArray, seed: int, *, apart: bool) -> FloatArray:
+    """Hash the rows; `apart` also counts in how often the row came before, so that equals part."""
+    places = hash_rows(matrix, seed)
+    if not apart:
+        return places
+    order = np.argsort(places, kind="stable")
+    starts = np.r_[True, places[order][1:] != places[order][:-1]]
+    first = np.maximum.accumulate(np.where(starts, np.arange(len(order)), 0))
+    occurrence = np.empty(len(order), dtype=np.uint64)
+    occurrence[order] = (np.arange(len(order)) - first).astype(np.uint64)
+    return _to_unit(_mix(places.view(np.uint64) ^ _mix(occurrence)))
+
+
+def _mix(state: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Scramble 64-bit words: the finaliser of splitmix64 (Steele, Lea, Flood 2014)."""
+    state = state + np.uint64(0x9E3779B97F4A7C15)
+    state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return state ^ (state >> np.uint64(31))
+
+
+def _to_unit(state: NDArray[np.uint64]) -> FloatArray:
+    return (state >> np.uint64(11)).astype(np.float64) * 2.0**-53
