@@ -45,7 +45,7 @@ class Refusal(DriftlessError):
     def rows(self) -> int:
         """Count the rows that the problems name; at least one when there are problems."""
         named = {problem.row for problem in self.errors if problem.row is not None}
-        return len(named) or bool(self.errors)
+        return len(named) or int(bool(self.errors))
 
     def to_json(self, request_id: str) -> bytes:
         """Write the document, with every problem unless they would not fit into one response."""

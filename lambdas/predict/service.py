@@ -240,6 +240,8 @@ def _example_value(column: Column) -> Any:
         case "text":
             return "some words"
     # A limit is always within itself; a whole one for an integer column.
+    if column.type == "number":
+        return next((limit for limit in (column.min, column.max) if limit is not None), 0.0)
     if column.min is not None:
         return -int(-column.min // 1)
     return int(column.max // 1) if column.max is not None else 0
