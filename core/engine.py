@@ -1,0 +1,995 @@
+"""Scores and explains encoded rows from `model.json`, in plain Python.
+
+A model that training could fold into tables (linear models, tree ensembles, distances to centres,
+constants) is answered here from those tables alone, without numpy and without scikit-learn. The
+layout of `model.json`::
+
+    {"format": 1, "task", "family": "linear|trees|distances|constant|none", "classes": [...],
+     "positive": index | null, "threshold": float | null, "features": [name of each position],
+     "columns": [column of each position], "baseline": [[encoded row], ...], "tables": {...} | null}
+
+`tables` of every family but `constant` gives *margins*: one number (log-odds, a value, an anomaly's
+depth) or one a class or cluster. `link` turns margins into outputs, after `calibration` if there is
+one. Three kinds of tables:
+
+- `linear`: a margin is `base` plus one *term* a feature, a function of that feature's value alone;
+- `trees`: a margin is (`base` plus the sum of one leaf a tree) / `divisor`, over thresholds on the
+  encoded vector itself: whatever preprocessing the pipeline had is folded into them;
+- `distances`: terms give coordinates, and a margin is `constant + factor * Q`, Q the quadratic form of
+  the coordinates around a centre.
+
+How trees are evaluated: every leaf of every tree is one bit of a long integer. For each feature the
+integers of the leaves that a value does not rule out are worked out at load, one for each interval
+between neighbouring thresholds, so that scoring a row is a binary search and a bitwise *and* per
+feature, which leaves exactly one bit a tree (after Lucchese et al., "QuickScorer", SIGIR 2015). Where
+that would take too much memory (deep forests), each tree is walked from its root instead. Both add the
+leaves in scikit-learn's order, so that the sum has the same bits.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import struct
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from operator import getitem
+from typing import Any, Protocol
+
+from core.errors import EngineError
+
+FORMAT = 1
+# Names of the input (double, rows x features) and the output (double, rows x outputs) of model.onnx.
+ONNX_INPUT = "vector"
+ONNX_OUTPUT = "outputs"
+
+# Tests of a split, in `tables["trees"]["test"]`; the first child is taken where the test holds.
+AT_MOST, AT_MOST_OR_MISSING, AMONG, AMONG_OR_MISSING = range(4)
+
+# More than this, and a forest is walked instead of looked up. A Lambda of 512 MB has room for it.
+MASK_BYTES = 48 * 2**20
+MASK_LEAVES = 64
+
+# scikit-learn's `_convert_to_logits` adds it to a probability before the logarithm.
+_LOG_EPSILON = 1e-12
+
+Vector = Sequence[float]
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What `model.json` says about a model besides its tables; enough to decide on its outputs."""
+
+    task: str
+    family: str
+    classes: tuple[str, ...]
+    positive: int | None
+    threshold: float | None
+    features: tuple[str, ...]
+    columns: tuple[str, ...]
+    baseline: tuple[tuple[float, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """How the columns moved one row's margins away from the baseline's.
+
+    `base[k] + sum(contributions[k])` is the margin `outputs[k]` of the row, in units of `scale`, to
+    float64 rounding. `contributions[k]` has one number for each of `columns`: its Shapley value in the
+    game where a column is either the row's or the baseline's (Lundberg et al., "From local
+    explanations to global understanding with explainable AI for trees", 2020, interventional).
+    """
+
+    scale: str
+    outputs: tuple[str, ...]
+    columns: tuple[str, ...]
+    base: list[float]
+    contributions: list[list[float]]
+
+
+class _Margins(Protocol):
+    """What each family of tables can do."""
+
+    def margins(self, vector: Vector) -> list[float]: ...
+
+    def attribute(
+        self, vector: Vector, baseline: tuple[float, ...], players: Sequence[int], count: int
+    ) -> list[list[float]]: ...
+
+
+def read_header(model_json: bytes | str) -> Header:
+    """Read the part of `model.json` that every engine needs.
+
+    Raises EngineError if it is not a model of this format.
+    """
+    return _header(_parse(model_json))
+
+
+def decide(header: Header, outputs: Sequence[float]) -> str | float:
+    """Turn outputs into the answer: a class, a cluster's name, a value or an anomaly score.
+
+    A binary model answers its positive class at or above the threshold; without a threshold, and
+    with more classes, the most probable class (the first of equals) is the answer.
+    """
+    if header.task in ("regression", "anomaly"):
+        return outputs[0]
+    if header.task == "clustering":
+        return header.classes[int(outputs[0])]
+    if header.threshold is not None and header.positive is not None and len(outputs) == 2:
+        positive = header.positive
+        return header.classes[positive if outputs[positive] >= header.threshold else 1 - positive]
+    return header.classes[outputs.index(max(outputs))]
+
+
+def load_engine(model_json: bytes | str) -> TableEngine:
+    """Build the engine of a model; `model_json` is the file `model.json` of its bundle.
+
+    Raises EngineError if the model has no tables or they do not fit together.
+    """
+    document = _parse(model_json)
+    header = _header(document)
+    tables = document.get("tables")
+    if not isinstance(tables, dict):
+        raise EngineError(
+            "this model has no tables: it can only be served from model.onnx; "
+            'set [serving] engine = "onnx" or "auto" in project.toml'
+        )
+    try:
+        return TableEngine(header, tables)
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise EngineError(f"model.json: its tables do not fit together ({error!r})") from error
+
+
+class TableEngine:
+    """A model as a function of the encoded vector, and its exact explanations."""
+
+    def __init__(self, header: Header, tables: dict[str, Any]) -> None:
+        """Prepare the tables; load_engine is the way to call it."""
+        self.header = header
+        self._width = len(header.features)
+        self._names = tuple(dict.fromkeys(header.columns))
+        order = {name: index for index, name in enumerate(self._names)}
+        self._players = [order[name] for name in header.columns]
+        self._margins = _load_margins(header.family, tables)
+        self.margins: Callable[[Vector], list[float]] = self._margins.margins
+        self._link: str = tables.get("link", "identity")
+        calibration = tables.get("calibration")
+        self._answer = _load_answer(self._link, calibration)
+        self._scale, self._stretch = _load_scale(self._link, calibration, tables)
+        self._bases: list[list[float]] | None = None
+
+    def score(self, vector: Vector) -> list[float]:
+        """Give the outputs of one encoded row, in the order of `Contract.outputs`."""
+        return self._answer(self.margins(vector))
+
+    def score_many(self, vectors: Iterable[Vector]) -> list[list[float]]:
+        """Give the outputs of many encoded rows."""
+        margins, answer = self.margins, self._answer
+        return [answer(margins(vector)) for vector in vectors]
+
+    def explain(self, vector: Vector) -> Explanation:
+        """Attribute one row's margins to its columns, against the model's baseline.
+
+        With several baseline rows the attributions are averaged over them.
+        Raises EngineError if the model carries no baseline or the row has another width.
+        """
+        rows = self.header.baseline
+        if not rows:
+            raise EngineError("this model was exported without a baseline: it cannot explain")
+        if len(vector) != self._width:
+            raise EngineError(f"a row has {len(vector)} features, the model {self._width}")
+        if self._bases is None:
+            self._bases = [self.margins(row) for row in rows]
+        count = len(self._names)
+        outputs = len(self._bases[0])
+        base = [math.fsum(b[k] for b in self._bases) / len(rows) for k in range(outputs)]
+        found = [self._margins.attribute(vector, row, self._players, count) for row in rows]
+        contributions = found[0]
+        if len(rows) > 1:
+            contributions = [
+                [math.fsum(f[k][p] for f in found) / len(rows) for p in range(count)]
+                for k in range(outputs)
+            ]
+        if self._stretch is not None:
+            base = [
+                b * factor + shift for b, (factor, shift) in zip(base, self._stretch, strict=True)
+            ]
+            contributions = [
+                [c * factor for c in row]
+                for row, (factor, _) in zip(contributions, self._stretch, strict=True)
+            ]
+        if self.header.task == "binary" and self.header.positive == 0 and outputs == 1:
+            base = [1.0 - base[0] if self._scale == "probability" else -base[0]]
+            contributions = [[-c for c in contributions[0]]]
+        return Explanation(self._scale, self._explained(outputs), self._names, base, contributions)
+
+    def _explained(self, outputs: int) -> tuple[str, ...]:
+        """Name what the margins are about."""
+        header = self.header
+        if header.classes and outputs == len(header.classes):
+            return header.classes
+        if header.task == "binary":
+            return (header.classes[header.positive if header.positive is not None else -1],)
+        return ("score",) if header.task == "anomaly" else ("value",)
+
+
+def _parse(model_json: bytes | str) -> dict[str, Any]:
+    try:
+        document = json.loads(model_json)
+    except ValueError as error:
+        raise EngineError(f"model.json is not JSON: {error}") from error
+    if not isinstance(document, dict) or document.get("format") != FORMAT:
+        found = document.get("format") if isinstance(document, dict) else type(document).__name__
+        raise EngineError(f"model.json has format {found!r}; this release reads {FORMAT}")
+    return document
+
+
+def _header(document: dict[str, Any]) -> Header:
+    try:
+        features = tuple(document["features"])
+        return Header(
+            task=document["task"],
+            family=document["family"],
+            classes=tuple(document["classes"]),
+            positive=document.get("positive"),
+            threshold=document.get("threshold"),
+            features=features,
+            columns=tuple(document.get("columns") or features),
+            baseline=tuple(
+                tuple(math.nan if v is None else v for v in row) for row in document["baseline"]
+            ),
+        )
+    except (KeyError, TypeError) as error:
+        raise EngineError(f"model.json: its header is incomplete ({error!r})") from error
+
+
+def _load_margins(family: str, tables: dict[str, Any]) -> _Margins:
+    if family == "constant":
+        return _Constant(tables["base"])
+    if family == "linear":
+        return _Linear(tables)
+    if family == "trees":
+        return _Forest(tables)
+    if family == "distances":
+        return _Distances(tables)
+    raise ValueError(f"unknown family {family!r}")
+
+
+# Margins to outputs.
+
+
+def expit(margin: float) -> float:
+    """Give the logistic function, without overflow."""
+    if margin >= 0.0:
+        return 1.0 / (1.0 + math.exp(-margin))
+    power = math.exp(margin)
+    return power / (1.0 + power)
+
+
+def softmax(margins: Sequence[float]) -> list[float]:
+    """Give probabilities proportional to the exponentials of the margins."""
+    top = max(margins)
+    powers = [math.exp(margin - top) for margin in margins]
+    total = sum(powers)
+    return [power / total for power in powers]
+
+
+def _load_answer(
+    link: str, calibration: dict[str, Any] | None
+) -> Callable[[list[float]], list[float]]:
+    """Choose the function from margins to outputs."""
+    if calibration is None:
+        return _LINKS[link]
+    method = calibration["method"]
+    if method == "temperature":
+        return _load_temperature(link, calibration["beta"])
+    if method == "sigmoid":
+        platt = list(zip(calibration["a"], calibration["b"], strict=True))
+
+        def calibrate(margins: list[float]) -> list[float]:
+            return [expit(-(a * m + b)) for m, (a, b) in zip(margins, platt, strict=True)]
+
+    elif method == "isotonic":
+        curves = [
+            _load_curve(x, y) for x, y in zip(calibration["x"], calibration["y"], strict=True)
+        ]
+
+        def calibrate(margins: list[float]) -> list[float]:
+            return [curve(m) for m, curve in zip(margins, curves, strict=True)]
+
+    else:
+        raise ValueError(f"unknown calibration {method!r}")
+    return lambda margins: _share(calibrate(margins))
+
+
+def _share(scores: list[float]) -> list[float]:
+    """Turn one-versus-rest probabilities into a distribution, as CalibratedClassifierCV does."""
+    if len(scores) == 1:
+        return [1.0 - scores[0], scores[0]]
+    total = sum(scores)
+    if total == 0.0:
+        return [1.0 / len(scores)] * len(scores)
+    return [score / total for score in scores]
+
+
+def _load_curve(x: list[float], y: list[float]) -> Callable[[float], float]:
+    """Interpolate between the points of an isotonic regression, level beyond its ends."""
+    last = len(x) - 1
+
+    def curve(margin: float) -> float:
+        if margin >= x[last]:
+            return y[last]
+        if margin <= x[0]:
+            return y[0]
+        i = bisect_left(x, margin)
+        if x[i] == margin:
+            return y[i]
+        slope = (y[i] - y[i - 1]) / (x[i] - x[i - 1])
+        return slope * (margin - x[i - 1]) + y[i - 1]
+
+    return curve
+
+
+def _load_temperature(link: str, beta: float) -> Callable[[list[float]], list[float]]:
+    def calibrate(margins: list[float]) -> list[float]:
+        if link == "proportion":
+            shares = margins if len(margins) > 1 else [1.0 - margins[0], margins[0]]
+            return softmax([beta * math.log(share + _LOG_EPSILON) for share in shares])
+        logits = margins if len(margins) > 1 else [-margins[0], margins[0]]
+        return softmax([beta * logit for logit in logits])
+
+    return calibrate
+
+
+def _answer_logistic(margins: list[float]) -> list[float]:
+    probability = expit(margins[0])
+    return [1.0 - probability, probability]
+
+
+def _answer_proportion(margins: list[float]) -> list[float]:
+    return margins if len(margins) > 1 else [1.0 - margins[0], margins[0]]
+
+
+def _answer_exponential(margins: list[float]) -> list[float]:
+    return [math.exp(margins[0])]
+
+
+def _answer_isolation(margins: list[float]) -> list[float]:
+    return [2.0 ** margins[0]]
+
+
+def _answer_nearest(margins: list[float]) -> list[float]:
+    """Name the nearest centre, then minus the distance to each."""
+    return [float(margins.index(max(margins))), *(-math.sqrt(-m) for m in margins)]
+
+
+def _answer_responsibility(margins: list[float]) -> list[float]:
+    """Name the likeliest component, then the probability of each."""
+    return [float(margins.index(max(margins))), *softmax(margins)]
+
+
+_LINKS: dict[str, Callable[[list[float]], list[float]]] = {
+    "identity": lambda margins: margins,
+    "logistic": _answer_logistic,
+    "softmax": softmax,
+    "proportion": _answer_proportion,
+    "exponential": _answer_exponential,
+    "isolation": _answer_isolation,
+    "nearest": _answer_nearest,
+    "responsibility": _answer_responsibility,
+}
+
+_SCALES = {
+    "identity": "value",
+    "logistic": "log-odds",
+    "softmax": "log-odds",
+    "proportion": "probability",
+    "exponential": "logarithm of the value",
+    "isolation": "base-2 logarithm of the score",
+    "nearest": "minus the squared distance",
+    "responsibility": "log density",
+}
+
+
+def _load_scale(
+    link: str, calibration: dict[str, Any] | None, tables: dict[str, Any]
+) -> tuple[str, list[tuple[float, float]] | None]:
+    """Name the scale of explanations, and the factor and shift of each margin that lead to it.
+
+    Sigmoid and temperature calibration are linear in the margin, so attributions pass through them;
+    isotonic calibration is not, and its explanations are those of the score that it is given.
+    """
+    scale = str(tables.get("scale") or _SCALES[link])
+    if calibration is None:
+        return scale, None
+    method = calibration["method"]
+    if method == "sigmoid":
+        return "log-odds", [
+            (-a, -b) for a, b in zip(calibration["a"], calibration["b"], strict=True)
+        ]
+    if method == "temperature" and link == "logistic":
+        return "log-odds", [(2.0 * calibration["beta"], 0.0)]
+    if method == "temperature" and link == "softmax":
+        return "log-odds", [(calibration["beta"], 0.0)] * len(tables["base"])
+    return f"{scale} before calibration", None
+
+
+# Constants.
+
+
+class _Constant:
+    """A model that answers every row alike."""
+
+    def __init__(self, base: list[float]) -> None:
+        self._base = base
+
+    def margins(self, vector: Vector) -> list[float]:
+        return list(self._base)
+
+    def attribute(
+        self, vector: Vector, baseline: tuple[float, ...], players: Sequence[int], count: int
+    ) -> list[list[float]]:
+        return [[0.0] * count for _ in self._base]
+
+
+# Linear models.
+
+
+class _Term:
+    """A vector-valued function of one feature.
+
+    `missing` where the feature is; the value listed for its code where one is;
+    `other + weight * (value - centre)` elsewhere.
+    """
+
+    __slots__ = ("centre", "codes", "feature", "missing", "other", "weight")
+
+    def __init__(self, table: dict[str, Any]) -> None:
+        self.feature: int = table["feature"]
+        self.centre: float = table["centre"]
+        self.weight: list[float] | None = table["weight"]
+        self.other: list[float] = table["other"]
+        self.missing: list[float] = table["missing"]
+        self.codes: dict[float, list[float]] = dict(
+            zip(table["codes"], table["values"], strict=True)
+        )
+
+    def __call__(self, vector: Vector) -> list[float]:
+        value = vector[self.feature]
+        if value != value:
+            return self.missing
+        found = self.codes.get(value)
+        if found is not None:
+            return found
+        if self.weight is None:
+            return self.other
+        offset = value - self.centre
+        return [o + w * offset for o, w in zip(self.other, self.weight, strict=True)]
+
+
+class _Linear:
+    """Sums of one term a feature."""
+
+    def __init__(self, tables: dict[str, Any]) -> None:
+        self._base: list[float] = tables["base"]
+        self._terms = [_Term(table) for table in tables["terms"]]
+        if len(self._base) == 1:
+            # One margin: plain tuples are several times faster than calls.
+            self._numbers = [
+                (t.feature, t.centre, t.weight[0], t.other[0], t.missing[0])
+                for t in self._terms
+                if t.weight is not None and not t.codes
+            ]
+            self._codes = [
+                (t.feature, {c: v[0] for c, v in t.codes.items()}.get, t.other[0], t.missing[0])
+                for t in self._terms
+                if t.weight is None
+            ]
+            self._mixed = [t for t in self._terms if t.weight is not None and t.codes]
+
+    def margins(self, vector: Vector) -> list[float]:
+        if len(self._base) > 1:
+            totals = list(self._base)
+            for term in self._terms:
+                for k, value in enumerate(term(vector)):
+                    totals[k] += value
+            return totals
+        total = self._base[0]
+        for feature, centre, weight, other, missing in self._numbers:
+            value = vector[feature]
+            total += missing if value != value else other + weight * (value - centre)
+        for feature, find, other, missing in self._codes:
+            value = vector[feature]
+            total += missing if value != value else find(value, other)
+        for term in self._mixed:
+            total += term(vector)[0]
+        return [total]
+
+    def attribute(
+        self, vector: Vector, baseline: tuple[float, ...], players: Sequence[int], count: int
+    ) -> list[list[float]]:
+        found = [[0.0] * count for _ in self._base]
+        for term in self._terms:
+            player = players[term.feature]
+            for k, (mine, theirs) in enumerate(zip(term(vector), term(baseline), strict=True)):
+                found[k][player] += mine - theirs
+        return found
+
+
+# Distances: k-means, Gaussian mixtures, robust covariance.
+
+
+class _Distances:
+    """Quadratic forms around centres, of coordinates that the terms give."""
+
+    def __init__(self, tables: dict[str, Any]) -> None:
+        self._terms = [_Term(table) for table in tables["terms"]]
+        self._centres: list[list[float]] = tables["centres"]
+        self._constants: list[float] = tables["base"]
+        self._factor: float = tables["factor"]
+        self._precisions: list[Any] = tables["precisions"]
+        # Of each margin: "unit" (identity), "diagonal" or "full" precision.
+        self._shape: str = tables["shape"]
+
+    def _coordinates(self, vector: Vector) -> list[float]:
+        return [value for term in self._terms for value in term(vector)]
+
+    def _pulls(self, k: int, offsets: list[float]) -> list[float]:
+        """Multiply offsets from centre k by its precision."""
+        if self._shape == "unit":
+            return offsets
+        precision = self._precisions[k]
+        if self._shape == "diagonal":
+            return [p * o for p, o in zip(precision, offsets, strict=True)]
+        return [sum(map(float.__mul__, row, offsets)) for row in precision]
+
+    def margins(self, vector: Vector) -> list[float]:
+        at = self._coordinates(vector)
+        found = []
+        for k, centre in enumerate(self._centres):
+            offsets = [a - c for a, c in zip(at, centre, strict=True)]
+            form = sum(map(float.__mul__, offsets, self._pulls(k, offsets)))
+            found.append(self._constants[k] + self._factor * form)
+        return found
+
+    def attribute(
+        self, vector: Vector, baseline: tuple[float, ...], players: Sequence[int], count: int
+    ) -> list[list[float]]:
+        """Use the closed form for quadratics: half of each interaction goes to each side.
+
+        With d = x - b and P the precision, the Shapley value of coordinate i is
+        d_i (P(x - c) + P(b - c))_i, and coordinates of one column add up.
+        """
+        mine, theirs = self._coordinates(vector), self._coordinates(baseline)
+        owners = [players[t.feature] for t in self._terms for _ in t.other]
+        found = []
+        for k, centre in enumerate(self._centres):
+            here = self._pulls(k, [a - c for a, c in zip(mine, centre, strict=True)])
+            there = self._pulls(k, [b - c for b, c in zip(theirs, centre, strict=True)])
+            row = [0.0] * count
+            for i, owner in enumerate(owners):
+                row[owner] += self._factor * (mine[i] - theirs[i]) * (here[i] + there[i])
+            found.append(row)
+        return found
+
+
+# Trees.
+
+# A split is (position in the widened vector, threshold, child where at most, child elsewhere); a leaf
+# is its value, or a list of one value a class.
+_Node = Any
+
+
+class _Forest:
+    """Sums of leaves, over trees whose tests read the encoded vector."""
+
+    def __init__(self, tables: dict[str, Any]) -> None:
+        trees = tables["trees"]
+        self._feature: list[int] = trees["feature"]
+        self._test: list[int] = trees["test"]
+        self._value: list[float] = trees["value"]
+        self._other: list[int] = trees["right"]
+        self._roots: list[int] = trees["roots"]
+        self._outputs: list[int] = trees["outputs"]
+        self._sets: list[frozenset[float]] = [frozenset(codes) for codes in trees["sets"]]
+        self._rows: list[list[float]] | None = trees["leaves"]
+        self._base: list[float] = tables["base"]
+        self._divisor: float = tables["divisor"]
+        if self._rows is None and sorted(self._outputs) != self._outputs:
+            raise ValueError("trees are not in the order of their outputs")
+        # Where the trees of each margin begin and end.
+        self._spans = [
+            (bisect_left(self._outputs, k), bisect_left(self._outputs, k + 1))
+            for k in range(len(self._base))
+        ]
+        self._nodes: list[_Node] | None = None
+        self._prepared: dict[tuple[float, ...], list[_Node]] = {}
+        self._depth = self._measure_depth()
+        self._widen_plan()
+        masks = _Masks.build(self)
+        self.margins: Callable[[Vector], list[float]] = (
+            self._margins_walked if masks is None else self._margins_from(masks)
+        )
+
+    # Both ways of finding leaves end here.
+
+    def _margins_from(self, masks: _Masks) -> Callable[[Vector], list[float]]:
+        """Bind the lookup of leaves by masks to the sum that this forest needs."""
+        find, divisor = masks.find, self._divisor
+        if self._rows is None and len(self._base) == 1:
+            base = self._base[0]
+
+            def margins(vector: Vector) -> list[float]:
+                total = base
+                for leaf in find(vector):
+                    total += leaf
+                return [total / divisor]
+
+            return margins
+        return lambda vector: self._add(list(find(vector)))
+
+    def _margins_walked(self, vector: Vector) -> list[float]:
+        if self._nodes is None:
+            self._nodes = self._build_nodes()
+        x = self._widen(vector)
+        leaves: list[Any] = []
+        found = leaves.append
+        for node in self._nodes:
+            while node.__class__ is tuple:
+                feature, threshold, at_most, above = node
+                node = at_most if x[feature] <= threshold else above
+            found(node)
+        return self._add(leaves)
+
+    def _add(self, leaves: list[Any]) -> list[float]:
+        """Add leaves one by one, as scikit-learn does (`sum` compensates rounding from 3.12 on)."""
+        divisor = self._divisor
+        totals = []
+        if self._rows is not None:
+            for base, column in zip(self._base, zip(*leaves, strict=True), strict=True):
+                total = base
+                for leaf in column:
+                    total += leaf
+                totals.append(total / divisor)
+            return totals
+        for base, (start, stop) in zip(self._base, self._spans, strict=True):
+            total = base
+            for leaf in leaves[start:stop]:
+                total += leaf
+            totals.append(total / divisor)
+        return totals
+
+    def leaf(self, node: int) -> Any:
+        """Give the value of a leaf, or its list of values."""
+        value = self._value[node]
+        return value if self._rows is None else self._rows[int(value)]
+
+    # Walking.
+
+    def _widen_plan(self) -> None:
+        """Plan the positions that make every test read `x[position] <= threshold`.
+
+        Missing values that take the first child become minus infinity at a position of their own;
+        a test on a set of codes becomes 0 (a member) or 1, compared with 0.5.
+        """
+        width = 1 + max(self._feature, default=-1)
+        lows: dict[int, int] = {}
+        members: dict[tuple[int, int, bool], int] = {}
+        positions = []
+        for feature, test, value in zip(self._feature, self._test, self._value, strict=True):
+            if feature < 0 or test == AT_MOST:
+                positions.append(feature)
+            elif test == AT_MOST_OR_MISSING:
+                positions.append(lows.setdefault(feature, len(lows)))
+            else:
+                key = (feature, int(value), test == AMONG_OR_MISSING)
+                positions.append(members.setdefault(key, len(members)))
+        self._lows = list(lows)
+        self._members = [(f, self._sets[s], missing) for f, s, missing in members]
+        starts = {AT_MOST: 0, AT_MOST_OR_MISSING: width}
+        after = width + len(lows)
+        self._positions = [
+            position if feature < 0 else position + starts.get(test, after)
+            for feature, test, position in zip(self._feature, self._test, positions, strict=True)
+        ]
+        self._used = width
+        self._owners = [*range(width), *self._lows, *(f for f, _, _ in self._members)]
+
+    def _widen(self, vector: Vector) -> list[float]:
+        x = list(vector[: self._used])
+        for feature in self._lows:
+            value = vector[feature]
+            x.append(value if value == value else -math.inf)
+        for feature, codes, missing in self._members:
+            value = vector[feature]
+            x.append(0.0 if (missing if value != value else value in codes) else 1.0)
+        return x
+
+    def _build_nodes(self) -> list[_Node]:
+        """Link the trees as nested tuples and give their roots."""
+        nodes: list[_Node] = [None] * len(self._feature)
+        for i in range(len(nodes) - 1, -1, -1):
+            if self._feature[i] < 0:
+                nodes[i] = self.leaf(i)
+            else:
+                threshold = self._value[i] if self._test[i] <= AT_MOST_OR_MISSING else 0.5
+                nodes[i] = (self._positions[i], threshold, nodes[i + 1], nodes[self._other[i]])
+        return [nodes[root] for root in self._roots]
+
+    # Explaining.
+
+    def _measure_depth(self) -> int:
+        """Count the splits on the longest path."""
+        depth = [0] * len(self._feature)
+        for i in range(len(depth) - 1, -1, -1):
+            if self._feature[i] >= 0:
+                depth[i] = 1 + max(depth[i + 1], depth[self._other[i]])
+        return max(depth, default=0)
+
+    def _prepare(self, baseline: tuple[float, ...], players: Sequence[int]) -> list[_Node]:
+        """Link the trees with the baseline's side and the column of every split."""
+        if baseline in self._prepared:
+            return self._prepared[baseline]
+        b = self._widen(baseline)
+        owners = [players[feature] for feature in self._owners]
+        nodes: list[_Node] = [None] * len(self._feature)
+        for i in range(len(nodes) - 1, -1, -1):
+            if self._feature[i] < 0:
+                nodes[i] = self.leaf(i)
+            else:
+                position = self._positions[i]
+                threshold = self._value[i] if self._test[i] <= AT_MOST_OR_MISSING else 0.5
+                nodes[i] = (
+                    position,
+                    threshold,
+                    nodes[i + 1],
+                    nodes[self._other[i]],
+                    b[position] <= threshold,
+                    owners[position],
+                )
+        self._prepared[baseline] = [nodes[root] for root in self._roots]
+        return self._prepared[baseline]
+
+    def attribute(
+        self, vector: Vector, baseline: tuple[float, ...], players: Sequence[int], count: int
+    ) -> list[list[float]]:
+        """Give exact interventional Shapley values against one baseline row.
+
+        Only splits where the row and the baseline part matter. Below such a split, a leaf on the
+        row's side counts for its column and a leaf on the baseline's side against it, with the
+        weight of a player among a + c of whom a must be the row's and c the baseline's.
+        """
+        roots = self._prepare(baseline, players)
+        x = self._widen(vector)
+        weights = _shapley_weights(min(count, self._depth) + 1)
+        if self._rows is None:
+            found = []
+            for start, stop in self._spans:
+                credit = [0.0] * count
+                _attribute_trees(roots[start:stop], x, credit, weights, None)
+                found.append(credit)
+        else:
+            found = []
+            for k in range(len(self._base)):
+                credit = [0.0] * count
+                _attribute_trees(roots, x, credit, weights, k)
+                found.append(credit)
+        return [[value / self._divisor for value in credit] for credit in found]
+
+
+def _attribute_trees(
+    roots: list[_Node],
+    x: list[float],
+    credit: list[float],
+    weights: tuple[list[list[float]], list[list[float]]],
+    output: int | None,
+) -> None:
+    """Add the Shapley values of some trees to `credit`; `output` picks from leaves with lists."""
+    gains, losses = weights
+    sides = [0] * len(
+        credit
+    )  # of each column on the path: 0 undecided, 1 the row's, 2 the baseline's
+
+    def visit(node: _Node, mine: int, theirs: int) -> tuple[float, float]:
+        while node.__class__ is tuple:
+            position, threshold, at_most, above, baseline_at_most, player = node
+            if x[position] <= threshold:
+                if baseline_at_most:
+                    node = at_most
+                    continue
+                here, there = at_most, above
+            elif baseline_at_most:
+                here, there = above, at_most
+            else:
+                node = above
+                continue
+            side = sides[player]
+            if side == 0:
+                sides[player] = 1
+                gain, loss = visit(here, mine + 1, theirs)
+                sides[player] = 2
+                other_gain, other_loss = visit(there, mine, theirs + 1)
+                sides[player] = 0
+                credit[player] += gain - other_loss
+                return gain + other_gain, loss + other_loss
+            node = here if side == 1 else there
+        value = node if output is None else node[output]
+        return value * gains[mine][theirs], value * losses[mine][theirs]
+
+    for root in roots:
+        visit(root, 0, 0)
+
+
+@cache
+def _shapley_weights(size: int) -> tuple[list[list[float]], list[list[float]]]:
+    """Tabulate (a-1)! c! / (a+c)! and a! (c-1)! / (a+c)!, with 0 where there is no such player."""
+    factorial = [math.factorial(n) for n in range(2 * size)]
+    gains = [
+        [factorial[a - 1] * factorial[c] / factorial[a + c] if a else 0.0 for c in range(size)]
+        for a in range(size)
+    ]
+    losses = [
+        [factorial[a] * factorial[c - 1] / factorial[a + c] if c else 0.0 for c in range(size)]
+        for a in range(size)
+    ]
+    return gains, losses
+
+
+_Lookup = tuple[int, int, list[float], list[int], dict[float, int] | None]
+
+
+class _Masks:
+    """Finds the leaves of all trees at once, by bitwise and."""
+
+    def __init__(
+        self, lookups: list[_Lookup], leaves: list[list[Any]], widths: list[int], everything: int
+    ) -> None:
+        self._lookups = lookups
+        self._leaves = leaves
+        layout = struct.Struct("<" + "".join(_WORDS[width] for width in widths))
+        self._split = layout.unpack
+        self._bytes = layout.size
+        self._all = everything
+
+    def find(self, vector: Vector) -> Iterable[Any]:
+        """Give the leaf that the row reaches in each tree, in order."""
+        alive = self._all
+        for feature, missing, cuts, masks, codes in self._lookups:
+            value = vector[feature]
+            if value != value:
+                alive &= missing
+            elif codes is None:
+                alive &= masks[bisect_left(cuts, value)]
+            else:
+                known = codes.get(value)
+                alive &= masks[bisect_left(cuts, value)] if known is None else known
+        # One bit is left in the word of each tree; its position is the leaf's, counted from 1.
+        words = self._split(alive.to_bytes(self._bytes, "little"))
+        return map(getitem, self._leaves, map(int.bit_length, words))
+
+    @classmethod
+    def build(cls, forest: _Forest) -> _Masks | None:
+        """Work out the masks, or give None where they would take too much memory."""
+        layout = _Layout(forest)
+        if layout.largest > MASK_LEAVES:
+            return None
+        splits: dict[int, list[int]] = {}
+        for node, feature in enumerate(forest._feature):
+            if feature >= 0:
+                splits.setdefault(feature, []).append(node)
+        cells = sum(len({forest._value[n] for n in nodes}) + 2 for nodes in splits.values())
+        cells += sum(len(codes) for codes in forest._sets)
+        if cells * layout.bits // 8 > MASK_BYTES:
+            return None
+        lookups = [_build_lookup(forest, layout, f, nodes) for f, nodes in sorted(splits.items())]
+        return cls(lookups, layout.leaves, layout.widths, layout.all)
+
+
+_WORDS = {8: "B", 16: "H", 32: "I", 64: "Q"}
+
+
+class _Layout:
+    """Which bit each leaf is: trees one after another, each in the smallest word that holds it."""
+
+    def __init__(self, forest: _Forest) -> None:
+        feature, other = forest._feature, forest._other
+        size = len(feature)
+        counts = [1] * size
+        for i in range(size - 1, -1, -1):
+            if feature[i] >= 0:
+                counts[i] = counts[i + 1] + counts[other[i]]
+        self.counts = counts
+        self.first = [0] * size
+        self.largest = max((counts[root] for root in forest._roots), default=0)
+        self.widths: list[int] = []
+        self.leaves: list[list[Any]] = []
+        self.bits = 0
+        self.all = 0
+        if self.largest > MASK_LEAVES:
+            return
+        for root in forest._roots:
+            self.first[root] = self.bits
+            width = next(width for width in _WORDS if width >= counts[root])
+            self.widths.append(width)
+            self.bits += width
+        for i in range(size):
+            if feature[i] >= 0:
+                self.first[i + 1] = self.first[i]
+                self.first[other[i]] = self.first[i] + counts[i + 1]
+        self.all = sum(self.below(root) for root in forest._roots)
+        self.leaves = [[None] for _ in forest._roots]
+        tree = -1
+        roots = set(forest._roots)
+        for i in range(size):
+            if i in roots:
+                tree += 1
+            if feature[i] < 0:
+                self.leaves[tree].append(forest.leaf(i))
+
+    def below(self, node: int) -> int:
+        """Give the mask of the leaves below a node."""
+        count: int = self.counts[node]
+        return int(((1 << count) - 1) << self.first[node])
+
+
+def _build_lookup(forest: _Forest, layout: _Layout, feature: int, nodes: list[int]) -> _Lookup:
+    """Work out, for one feature, the leaves that each value leaves possible."""
+    everything = layout.all
+    test, value, other, sets = forest._test, forest._value, forest._other, forest._sets
+    # What a split rules out where its test holds, and where it does not.
+    holds = {n: layout.below(other[n]) for n in nodes}
+    fails = {n: layout.below(n + 1) for n in nodes}
+
+    def rule_out(chosen: Iterable[int]) -> int:
+        ruled = 0
+        for mask in chosen:
+            ruled |= mask
+        return everything & ~ruled
+
+    missing = rule_out(
+        holds[n] if test[n] in (AT_MOST_OR_MISSING, AMONG_OR_MISSING) else fails[n] for n in nodes
+    )
+    ordered = [n for n in nodes if test[n] in (AT_MOST, AT_MOST_OR_MISSING)]
+    grouped = [n for n in nodes if test[n] in (AMONG, AMONG_OR_MISSING)]
+    cuts = sorted({value[n] for n in ordered})
+    # Below every cut all tests hold; each cut passed turns the tests at it over.
+    at: dict[float, tuple[int, int]] = {}
+    for n in ordered:
+        held, failed = at.get(value[n], (0, 0))
+        at[value[n]] = (held | holds[n], failed | fails[n])
+    above = [0] * (len(cuts) + 1)
+    for i in range(len(cuts) - 1, -1, -1):
+        above[i] = above[i + 1] | at[cuts[i]][0]
+    unlisted = 0
+    for n in grouped:
+        unlisted |= fails[n]
+    by_order = []
+    passed = 0
+    for i in range(len(cuts) + 1):
+        by_order.append(passed | above[i])
+        if i < len(cuts):
+            passed |= at[cuts[i]][1]
+    masks = [everything & ~(ruled | unlisted) for ruled in by_order]
+    if not grouped:
+        return feature, missing, cuts, masks, None
+    # A listed code differs from an unlisted one only in the trees whose sets have it.
+    trees = sorted(forest._roots)
+    by_tree: dict[int, list[int]] = {}
+    touched: dict[float, set[int]] = {}
+    for n in grouped:
+        tree = bisect_right(trees, n) - 1
+        by_tree.setdefault(tree, []).append(n)
+        for code in sets[int(value[n])]:
+            touched.setdefault(code, set()).add(tree)
+    codes = {}
+    for code, changed in touched.items():
+        ruled, whole = 0, 0
+        for tree in changed:
+            whole |= layout.below(trees[tree])
+            for n in by_tree[tree]:
+                ruled |= holds[n] if code in sets[int(value[n])] else fails[n]
+        i = bisect_left(cuts, code)
+        codes[code] = everything & ~(by_order[i] | unlisted & ~whole | ruled)
+    return feature, missing, cuts, masks, codes
