@@ -1,0 +1,1 @@
+"""The infrastructure: one construct a file, three stacks that compose and grant."""

@@ -1,0 +1,88 @@
+"""A packaged function with a role, a log group and a stated environment of its own."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from aws_cdk import Duration, RemovalPolicy, aws_iam, aws_lambda
+from constructs import Construct
+
+from core.settings import Settings
+from infra.assets import Packager, Target, lambda_target
+from infra.storage import log_group
+
+
+class PackagedFunction(Construct):
+    """Run one folder of `lambdas/`; it may write its own log lines and what it is granted, no more."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        name: str,
+        settings: Settings,
+        packager: Packager,
+        environment: Mapping[str, str],
+        timeout_seconds: int,
+        memory_mb: int,
+        description: str,
+        requirements: str = "requirements.txt",
+        version_description: str | None = None,
+        snap_start: bool = False,
+    ) -> None:
+        """Package `lambdas/<name>` and make the function; `version_description` marks its versions."""
+        super().__init__(scope, construct_id)
+        target = lambda_target(settings.serving.architecture, local=settings.is_local)
+        asset = packager.package_function(name, target, requirements)
+        self.log_group = log_group(self, settings=settings)
+        self.role = aws_iam.Role(
+            self,
+            "Role",
+            assumed_by=aws_iam.ServicePrincipal("lambda.amazonaws.com"),
+            description=f"{settings.deployment}: what the {name} function may do",
+        )
+        self.log_group.grant_write(self.role)
+        self.function = aws_lambda.Function(
+            self,
+            "Function",
+            description=description,
+            code=aws_lambda.Code.from_asset(str(asset.path)),
+            handler=f"lambdas.{name}.handler.handler",
+            runtime=_runtime(target),
+            architecture=_architecture(target),
+            environment={"DEPLOYMENT": settings.deployment, **environment},
+            timeout=Duration.seconds(timeout_seconds),
+            memory_size=memory_mb,
+            role=self.role,
+            log_group=self.log_group,
+            snap_start=aws_lambda.SnapStartConf.ON_PUBLISHED_VERSIONS if snap_start else None,
+            current_version_options=None
+            if version_description is None
+            else aws_lambda.VersionOptions(
+                # Create-only: a new value publishes a new version. Old ones stay to roll back to.
+                description=version_description,
+                removal_policy=RemovalPolicy.RETAIN,
+            ),
+        )
+
+    def allow(
+        self,
+        *actions: str,
+        on: Sequence[str],
+        when: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Let the function do these actions on these resources."""
+        self.role.add_to_principal_policy(
+            aws_iam.PolicyStatement(actions=list(actions), resources=list(on), conditions=when)
+        )
+
+
+def _runtime(target: Target) -> aws_lambda.Runtime:
+    return aws_lambda.Runtime(
+        f"python{target.python}", aws_lambda.RuntimeFamily.PYTHON, supports_snap_start=True
+    )
+
+
+def _architecture(target: Target) -> aws_lambda.Architecture:
+    arm = target.machine == "aarch64"
+    return aws_lambda.Architecture.ARM_64 if arm else aws_lambda.Architecture.X86_64

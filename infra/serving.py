@@ -1,0 +1,471 @@
+"""The API: gateway, function, the version that one parameter picks, and the shift of traffic to it."""
+
+import json
+from typing import Any
+
+from aws_cdk import (
+    CfnParameter,
+    RemovalPolicy,
+    aws_apigateway,
+    aws_cloudwatch,
+    aws_codedeploy,
+    aws_lambda,
+    aws_sns,
+)
+from constructs import Construct
+
+from core.settings import Settings
+from infra.alarms import alarm, metric
+from infra.assets import Packager
+from infra.functions import PackagedFunction
+from infra.storage import Storage, log_group
+
+ALIAS = "live"
+API_STAGE = "v1"
+
+# Candidates whose fitted models fold into tables; others are served by onnxruntime.
+_FOLDED_TASKS = ("binary", "multiclass", "regression")
+_FOLDED_CANDIDATES = frozenset({"dummy", "linear", "boosting", "forest"})
+
+# The body's outline; what is inside a row is the contract's matter, in the function.
+_BODIES: dict[str, tuple[str, dict[str, Any]]] = {
+    "predict": ("instances", {"type": "object"}),
+    "feedback": ("labels", {"type": "object", "required": ["id", "value"]}),
+}
+
+
+def serving_engine(settings: Settings) -> str:
+    """Give the engine that the predict asset carries: "table" or "onnx"."""
+    if settings.serving.engine != "auto":
+        return settings.serving.engine
+    foldable = (
+        settings.problem.task in _FOLDED_TASKS
+        and set(settings.training.candidates) <= _FOLDED_CANDIDATES
+    )
+    return "table" if foldable else "onnx"
+
+
+def model_parameter(scope: Construct) -> CfnParameter:
+    """Make the one pointer: which model is live.
+
+    It becomes the description of the function's version, which has at most 256 characters.
+    """
+    parameter = CfnParameter(
+        scope,
+        "ModelUri",
+        type="String",
+        default="none",
+        max_length=256,
+        allowed_pattern=r"^(none|s3://[a-z0-9][a-z0-9.-]+/[A-Za-z0-9!_.*'()/-]+/)$",
+        constraint_description='is "none" or the s3:// folder of a model bundle, ending in "/"',
+        description="The live model. Promotion and rollback change this and nothing else.",
+    )
+    parameter.override_logical_id("ModelUri")
+    return parameter
+
+
+class Serving(Construct):
+    """Answer requests with the live version of the predict function."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        settings: Settings,
+        packager: Packager,
+        storage: Storage,
+        topic: aws_sns.ITopic,
+        model_uri: CfnParameter,
+    ) -> None:
+        """Make the function, its live alias, the API in front of it and the alarms about both."""
+        super().__init__(scope, construct_id)
+        self.predict = self._function(settings, packager, storage, model_uri)
+        self.version = self.predict.function.current_version
+        self.alias = aws_lambda.Alias(
+            self,
+            "Live",
+            alias_name=ALIAS,
+            version=self.version,
+            description="What the API calls; moved by CodeDeploy",
+            provisioned_concurrent_executions=settings.serving.provisioned_concurrency or None,
+        )
+        self.api = self._api(settings)
+        self._routes(settings)
+        self._alarms(settings, topic)
+
+    def _function(
+        self,
+        settings: Settings,
+        packager: Packager,
+        storage: Storage,
+        model_uri: CfnParameter,
+    ) -> PackagedFunction:
+        serving = settings.serving
+        engine = serving_engine(settings)
+        predict = PackagedFunction(
+            self,
+            "Predict",
+            name="predict",
+            settings=settings,
+            packager=packager,
+            requirements="requirements-onnx.txt" if engine == "onnx" else "requirements.txt",
+            description="Answers the REST API with the model that MODEL_URI names",
+            environment={
+                "MODEL_URI": model_uri.value_as_string,
+                "LABELS_URI": storage.uri("labels/"),
+                "MAX_ROWS": str(serving.max_rows),
+                "CAPTURE_SAMPLE_RATE": f"{settings.capture.sample_rate:g}",
+                "CORS_ORIGINS": ",".join(serving.cors_origins),
+                "ENGINE": engine,
+            },
+            timeout_seconds=serving.timeout_seconds,
+            memory_mb=serving.memory_mb,
+            version_description=model_uri.value_as_string,
+            snap_start=serving.snap_start,
+        )
+        predict.allow("s3:GetObject", on=[storage.bucket.arn_for_objects("models/*")])
+        predict.allow("s3:PutObject", on=[storage.bucket.arn_for_objects("labels/*")])
+        return predict
+
+    def _api(self, settings: Settings) -> aws_apigateway.RestApi:
+        logs = log_group(self, "AccessLogs", settings=settings)
+        return aws_apigateway.RestApi(
+            self,
+            "Api",
+            # Named after the deployment: CloudWatch's metrics of an API carry its name.
+            rest_api_name=settings.deployment,
+            description=f"{settings.project.name}, stage {settings.stage}",
+            endpoint_types=[aws_apigateway.EndpointType.REGIONAL],
+            # API Gateway writes access logs only under a role set for the account and region. The
+            # setting is shared with the account's other APIs, so it outlives this stack.
+            cloud_watch_role=True,
+            cloud_watch_role_removal_policy=RemovalPolicy.RETAIN,
+            deploy_options=aws_apigateway.StageOptions(
+                stage_name=API_STAGE,
+                metrics_enabled=True,
+                throttling_rate_limit=settings.serving.rate_limit,
+                throttling_burst_limit=settings.serving.burst_limit,
+                access_log_destination=aws_apigateway.LogGroupLogDestination(logs),
+                access_log_format=aws_apigateway.AccessLogFormat.custom(_access_log_format()),
+            ),
+        )
+
+    def _routes(self, settings: Settings) -> None:
+        """Lead every path to the live version; check who calls, and the outline of bodies."""
+        integration = aws_apigateway.LambdaIntegration(
+            self.alias, proxy=True, allow_test_invoke=False, scope_permission_to_method=False
+        )
+        validator = aws_apigateway.RequestValidator(
+            self, "BodyValidator", rest_api=self.api, validate_request_body=True
+        )
+        caller = _authorization(settings)
+        anyone: dict[str, Any] = {"authorization_type": aws_apigateway.AuthorizationType.NONE}
+        for path, verb in (
+            ("predict", "POST"),
+            ("feedback", "POST"),
+            ("model", "GET"),
+            ("health", "GET"),
+            ("openapi.json", "GET"),
+            ("docs", "GET"),
+        ):
+            resource = self.api.root.add_resource(path)
+            public = settings.serving.public_docs and path in ("openapi.json", "docs")
+            options = dict(anyone if public else caller)
+            if path in _BODIES:
+                options["request_validator"] = validator
+                options["request_models"] = {"application/json": self._body_model(path)}
+            resource.add_method(verb, integration, **options)
+            if settings.serving.cors_origins:
+                # A browser asks this before it may sign anything; the function knows the origins.
+                resource.add_method("OPTIONS", integration, **anyone)
+        self._refusals(settings)
+        if settings.serving.auth == "api_key":
+            self._usage_plan(settings)
+
+    def _body_model(self, path: str) -> aws_apigateway.Model:
+        member, item = _BODIES[path]
+        return aws_apigateway.Model(
+            self,
+            f"{path.capitalize()}Body",
+            rest_api=self.api,
+            content_type="application/json",
+            schema=aws_apigateway.JsonSchema(
+                schema=aws_apigateway.JsonSchemaVersion.DRAFT4,
+                type=aws_apigateway.JsonSchemaType.OBJECT,
+                required=[member],
+                properties={
+                    member: aws_apigateway.JsonSchema(
+                        type=aws_apigateway.JsonSchemaType.ARRAY,
+                        min_items=1,
+                        items=aws_apigateway.JsonSchema(
+                            type=aws_apigateway.JsonSchemaType.OBJECT,
+                            required=item.get("required"),
+                        ),
+                    )
+                },
+            ),
+        )
+
+    def _refusals(self, settings: Settings) -> None:
+        """Answer what the gateway itself refuses as problem documents (RFC 9457)."""
+        origins = settings.serving.cors_origins
+        # A gateway cannot choose among origins; with several, its own refusals stay unreadable to pages.
+        cors = {"Access-Control-Allow-Origin": f"'{origins[0]}'"} if len(origins) == 1 else {}
+        kinds = aws_apigateway.ResponseType
+        for name, kind, status, title, detail, headers in (
+            (
+                "BadBody",
+                kinds.BAD_REQUEST_BODY,
+                "400",
+                "The body does not have the required outline",
+                "$context.error.validationErrorString",
+                {},
+            ),
+            (
+                "Throttled",
+                kinds.THROTTLED,
+                "429",
+                "Too many requests",
+                "The limit on requests is reached; try again later.",
+                {"Retry-After": "'1'"},
+            ),
+            ("Refused", kinds.DEFAULT_4_XX, None, "The request is refused", None, {}),
+            ("Failed", kinds.DEFAULT_5_XX, None, "The service failed", None, {}),
+        ):
+            body = {
+                "type": "about:blank",
+                "title": title,
+                **({"status": int(status)} if status else {}),
+                "detail": detail or "$context.error.message",
+                "request": "$context.requestId",
+            }
+            self.api.add_gateway_response(
+                name,
+                type=kind,
+                status_code=status,
+                response_headers={
+                    "Content-Type": "'application/problem+json'",
+                    **headers,
+                    **cors,
+                },
+                templates={"application/json": _template(body)},
+            )
+
+    def _usage_plan(self, settings: Settings) -> None:
+        """Let holders of the key in, within the same limits."""
+        plan = self.api.add_usage_plan(
+            "UsagePlan",
+            description=f"{settings.deployment}: who holds a key",
+            throttle=aws_apigateway.ThrottleSettings(
+                rate_limit=settings.serving.rate_limit, burst_limit=settings.serving.burst_limit
+            ),
+        )
+        plan.add_api_key(self.api.add_api_key("ApiKey", description=settings.deployment))
+        plan.add_api_stage(stage=self.api.deployment_stage)
+
+    def _alarms(self, settings: Settings, topic: aws_sns.ITopic) -> None:
+        api = {"ApiName": settings.deployment, "Stage": API_STAGE}
+        quiet = aws_cloudwatch.TreatMissingData.NOT_BREACHING
+        # The average of 5XXError is the share of requests that failed. 3 of 5 minutes: a single failed
+        # call at night is a share of 100%, and no reason to wake anyone. No traffic, no data, no alarm.
+        alarm(
+            self,
+            "ServerErrorsAlarm",
+            settings=settings,
+            kind="server-errors",
+            says="At least 1% of requests failed on the server's side.",
+            topic=topic,
+            of=metric("AWS/ApiGateway", "5XXError", api, statistic="Average"),
+            threshold=0.01,
+            datapoints=(3, 5),
+            missing=quiet,
+        )
+        # 5 of 5 minutes: a cold start or a burst passes in less.
+        alarm(
+            self,
+            "LatencyAlarm",
+            settings=settings,
+            kind="latency",
+            says=f"The slowest 1% of requests take over {settings.serving.latency_alarm_ms} ms.",
+            topic=topic,
+            of=metric("AWS/ApiGateway", "Latency", api, statistic="p99"),
+            threshold=settings.serving.latency_alarm_ms,
+            datapoints=(5, 5),
+            missing=quiet,
+            comparison=aws_cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD,
+        )
+        # Lambda refused to run the function: the account's concurrency is used up. 3 of 5 minutes lets a
+        # burst pass that clients retry.
+        alarm(
+            self,
+            "ThrottlesAlarm",
+            settings=settings,
+            kind="throttles",
+            says="Lambda turned requests away: the account's concurrency is used up.",
+            topic=topic,
+            of=metric(
+                "AWS/Lambda",
+                "Throttles",
+                {"FunctionName": self.predict.function.function_name},
+                statistic="Sum",
+            ),
+            threshold=1,
+            datapoints=(3, 5),
+            missing=quiet,
+        )
+
+
+class TrafficShift(Construct):
+    """Move the live alias to a new version step by step, and back if it misbehaves."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        settings: Settings,
+        packager: Packager,
+        storage: Storage,
+        serving: Serving,
+    ) -> None:
+        """Make the canary function, the rollback alarms and the deployment group of the alias."""
+        super().__init__(scope, construct_id)
+        self.canary = self._canary(settings, packager, storage, serving)
+        alarms = self._rollback_alarms(settings, serving)
+        self.application = aws_codedeploy.LambdaApplication(self, "Application")
+        self.group = aws_codedeploy.LambdaDeploymentGroup(
+            self,
+            "Group",
+            application=self.application,
+            alias=serving.alias,
+            pre_hook=self.canary.function,
+            alarms=alarms,
+            deployment_config=_shift(settings.serving.traffic_shift),
+            auto_rollback=aws_codedeploy.AutoRollbackConfig(
+                failed_deployment=True, stopped_deployment=True, deployment_in_alarm=True
+            ),
+        )
+        self.canary.allow(
+            "codedeploy:PutLifecycleEventHookExecutionStatus",
+            on=[self.group.deployment_group_arn],
+        )
+        # The alias moves only after the alarms watch the new version.
+        for made in alarms:
+            serving.alias.node.add_dependency(made)
+
+    def _canary(
+        self, settings: Settings, packager: Packager, storage: Storage, serving: Serving
+    ) -> PackagedFunction:
+        predict = serving.predict.function
+        canary = PackagedFunction(
+            self,
+            "Canary",
+            name="canary",
+            settings=settings,
+            packager=packager,
+            description="Replays the golden rows on a new version before it gets any traffic",
+            environment={"PREDICT_FUNCTION": predict.function_name},
+            timeout_seconds=120,
+            memory_mb=512,
+        )
+        every_version = [predict.function_arn, f"{predict.function_arn}:*"]
+        canary.allow("lambda:ListVersionsByFunction", "lambda:InvokeFunction", on=every_version)
+        canary.allow("s3:GetObject", on=[storage.bucket.arn_for_objects("models/*")])
+        return canary
+
+    def _rollback_alarms(
+        self, settings: Settings, serving: Serving
+    ) -> list[aws_cloudwatch.Alarm]:
+        """Watch the newest version alone.
+
+        An alarm that the old version can trip would stop the very deployment that mends it.
+        """
+        function = serving.predict.function
+        dimensions = {
+            "FunctionName": function.function_name,
+            "Resource": f"{function.function_name}:{ALIAS}",
+            "ExecutedVersion": serving.version.version,
+        }
+        quiet = aws_cloudwatch.TreatMissingData.NOT_BREACHING
+        errors = alarm(
+            self,
+            "ErrorsAlarm",
+            settings=settings,
+            kind="release-errors",
+            # One crash in a canary's share of the traffic is enough: better an idle rollback than 1 in 10
+            # requests failing. 1 of 1, because a shift lasts minutes.
+            says="The newest version crashed; a shift of traffic to it is rolled back.",
+            topic=None,
+            of=metric("AWS/Lambda", "Errors", dimensions, statistic="Sum"),
+            threshold=1,
+            datapoints=(1, 1),
+            missing=quiet,
+        )
+        latency = alarm(
+            self,
+            "LatencyAlarm",
+            settings=settings,
+            kind="release-latency",
+            # 2 of 3 minutes: the first minute of a new version is cold starts.
+            says=f"The newest version takes over {settings.serving.latency_alarm_ms} ms; "
+            "a shift of traffic to it is rolled back.",
+            topic=None,
+            of=metric("AWS/Lambda", "Duration", dimensions, statistic="p99"),
+            threshold=settings.serving.latency_alarm_ms,
+            datapoints=(2, 3),
+            missing=quiet,
+            comparison=aws_cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD,
+        )
+        return [errors, latency]
+
+
+def _shift(name: str) -> aws_codedeploy.ILambdaDeploymentConfig:
+    config: aws_codedeploy.ILambdaDeploymentConfig = getattr(
+        aws_codedeploy.LambdaDeploymentConfig, name.upper()
+    )
+    return config
+
+
+def shift_minutes(name: str) -> int:
+    """Give how long a traffic shift takes, from its name."""
+    words = name.split("_")
+    if name == "all_at_once":
+        return 0
+    minutes = int(words[-2])
+    return minutes if words[0] == "canary" else 9 * minutes
+
+
+def _authorization(settings: Settings) -> dict[str, Any]:
+    kinds = aws_apigateway.AuthorizationType
+    if settings.serving.auth == "iam":
+        return {"authorization_type": kinds.IAM}
+    return {
+        "authorization_type": kinds.NONE,
+        "api_key_required": settings.serving.auth == "api_key",
+    }
+
+
+def _access_log_format() -> str:
+    """Write one JSON line a request: who, what, how long; never the body."""
+    fields = {
+        "request": "$context.requestId",
+        "time": "$context.requestTimeEpoch",
+        "ip": "$context.identity.sourceIp",
+        "caller": "$context.identity.userArn",
+        "method": "$context.httpMethod",
+        "path": "$context.path",
+        "status": "$context.status",
+        "bytes": "$context.responseLength",
+        "latency_ms": "$context.responseLatency",
+        "integration_ms": "$context.integration.latency",
+        "error": "$context.error.responseType",
+    }
+    return json.dumps(fields)
+
+
+def _template(body: dict[str, Any]) -> str:
+    """Write a gateway template; $context.error.messageString brings its own quotes."""
+    return json.dumps(body).replace(
+        '"$context.error.message"', "$context.error.messageString"
+    )
