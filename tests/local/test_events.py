@@ -77,7 +77,7 @@ def test_an_event_reaches_the_queue_that_its_rule_names(host: PartsHost) -> None
 def test_put_events_takes_the_same_way_and_carries_simulated_time(host: PartsHost) -> None:
     url, arn = host.queue("q")
     host.rule("r", {"detail-type": ["t"]}, arn)
-    host.clock.advance(86400 * 400)
+    host.clock.advance(86400 * 3)
     host.client("events").put_events(Entries=[{"Source": "s", "DetailType": "t", "Detail": "{}"}])
     assert host.clock.settle(10)
     (event,) = host.messages(url)

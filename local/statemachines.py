@@ -1,0 +1,382 @@
+"""Step Functions as deployed: moto's interpreter on our clock, with SageMaker's integration."""
+
+from __future__ import annotations
+
+import datetime as real_datetime
+import json
+import time as real_time
+import types
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import ClientError
+from moto.core.config import default_user_config
+from moto.core.models import botocore_stubber
+from moto.stepfunctions.parser import models as parser_models
+from moto.stepfunctions.parser.api import ExecutionStatus, HistoryEventType, TaskFailedEventDetails
+from moto.stepfunctions.parser.asl.component.common.error_name.custom_error_name import (
+    CustomErrorName,
+)
+from moto.stepfunctions.parser.asl.component.common.error_name.failure_event import (
+    FailureEvent,
+    FailureEventException,
+)
+from moto.stepfunctions.parser.asl.component.common.error_name.states_error_name import (
+    StatesErrorName,
+)
+from moto.stepfunctions.parser.asl.component.common.error_name.states_error_name_type import (
+    StatesErrorNameType,
+)
+from moto.stepfunctions.parser.asl.component.common.retry import retrier_decl
+from moto.stepfunctions.parser.asl.component.state import state as state_module
+from moto.stepfunctions.parser.asl.component.state.exec.state_task import (
+    lambda_eval_utils,
+    state_task_factory,
+)
+from moto.stepfunctions.parser.asl.component.state.exec.state_task.service import (
+    state_task_service_aws_sdk,
+    state_task_service_events,
+    state_task_service_sfn,
+    state_task_service_sns,
+    state_task_service_sqs,
+)
+from moto.stepfunctions.parser.asl.component.state.exec.state_task.service.resource import (
+    ResourceCondition,
+)
+from moto.stepfunctions.parser.asl.component.state.exec.state_task.service.state_task_service_callback import (  # noqa: E501
+    StateTaskServiceCallback,
+)
+from moto.stepfunctions.parser.asl.component.state.wait.wait_function import timestamp
+from moto.stepfunctions.parser.asl.component.state.wait.wait_function.wait_function import (
+    WaitFunction,
+)
+from moto.stepfunctions.parser.asl.eval.event import event_manager
+from moto.stepfunctions.parser.asl.eval.event.event_detail import EventDetails
+from moto.stepfunctions.parser.backend import execution as execution_module
+from moto.stepfunctions.parser.backend.execution import (
+    BaseExecutionWorkerCommunication,
+    Execution,
+)
+from moto.stepfunctions.parser.backend.execution_worker import ExecutionWorker
+from moto.stepfunctions.parser.models import StepFunctionsParserBackend
+
+from local.host import Host
+from local.jobs import Jobs
+from local.seams import Seams
+
+# The calls of SageMaker that a state machine may make, and what describes and stops their jobs.
+SAGEMAKER_JOBS = {
+    "createtrainingjob": ("CreateTrainingJob", "TrainingJob"),
+    "createhyperparametertuningjob": ("CreateHyperParameterTuningJob", "HyperParameterTuningJob"),
+}
+ENDED_METRICS = {
+    "SUCCEEDED": "ExecutionsSucceeded",
+    "FAILED": "ExecutionsFailed",
+    "ABORTED": "ExecutionsAborted",
+    "TIMED_OUT": "ExecutionsTimedOut",
+}
+
+
+class TrainingHost(Host):
+    """A cloud that also runs training jobs."""
+
+    jobs: Jobs
+
+
+class StateMachines:
+    """Run deployed state machines."""
+
+    def __init__(self, cloud: Any) -> None:
+        self._cloud: TrainingHost = cloud
+        self._seams = Seams()
+        self._clients: dict[tuple[str, str], Any] = {}
+        self._session: boto3.Session | None = None
+        self._executed: bool | None = None
+
+    def start(self) -> None:
+        """Turn the interpreter on, on the simulated clock, with the services that we use."""
+        config: Any = default_user_config
+        self._executed = config["stepfunctions"]["execute_state_machine"]
+        config["stepfunctions"]["execute_state_machine"] = True
+        self._start_time()
+        self._start_services()
+        self._start_executions()
+
+    def stop(self) -> None:
+        """Put moto's interpreter back as it was."""
+        config: Any = default_user_config
+        if self._executed is not None:
+            config["stepfunctions"]["execute_state_machine"] = self._executed
+        self._seams.close()
+
+    # -- time ---------------------------------------------------------------------------------
+
+    def _start_time(self) -> None:
+        """Let the interpreter read, wait and stamp by the simulated clock."""
+        clock, replace = self._cloud.clock, self._seams.replace
+
+        class SimulatedDatetime(real_datetime.datetime):
+            @classmethod
+            def now(cls, tz: real_datetime.tzinfo | None = None) -> SimulatedDatetime:
+                now = cls.fromtimestamp(clock.now(), real_datetime.UTC)
+                return now if tz is not None else now.replace(tzinfo=None)
+
+            def isoformat(self, sep: str = "T", timespec: str = "milliseconds") -> str:
+                # The context object's times end in Z, not in +00:00.
+                text = super().isoformat(sep, "milliseconds")
+                return text.replace("+00:00", "Z")
+
+            __str__ = isoformat
+
+        datetimes = types.SimpleNamespace(
+            datetime=SimulatedDatetime,
+            timezone=real_datetime.timezone,
+            timedelta=real_datetime.timedelta,
+        )
+        for module in (
+            state_module,
+            event_manager,
+            execution_module,
+            parser_models,
+            timestamp,
+        ):
+            replace(module, "datetime", datetimes)
+
+        def wait_interval(self: Any, env: Any, wait_seconds: float) -> None:
+            del self
+            clock.sleep(wait_seconds, interrupted=lambda: not env.is_running(), working=True)
+
+        replace(WaitFunction, "_wait_interval", wait_interval)
+        replace(
+            retrier_decl,
+            "time",
+            types.SimpleNamespace(
+                sleep=lambda seconds: clock.sleep(seconds, working=True), time=real_time.time
+            ),
+        )
+
+    # -- services -----------------------------------------------------------------------------
+
+    def _start_services(self) -> None:
+        """Send the interpreter's calls to our endpoint as the machine's role; add SageMaker."""
+        machines, replace = self, self._seams.replace
+        factory: Any = state_task_factory
+        service_for: Callable[[str], Any] = factory.state_task_service_for
+
+        def client_for(region: str, service: str, state_credentials: Any = None) -> Any:
+            return machines._client(region, service, getattr(state_credentials, "role_arn", ""))
+
+        for module in (
+            lambda_eval_utils,
+            state_task_service_aws_sdk,
+            state_task_service_events,
+            state_task_service_sfn,
+            state_task_service_sns,
+            state_task_service_sqs,
+        ):
+            replace(module, "boto_client_for", client_for)
+
+        def state_task_service_for(service_name: str) -> Any:
+            if service_name == "sagemaker":
+                return SageMakerTask(client_for, machines._cloud)
+            return service_for(service_name)
+
+        replace(factory, "state_task_service_for", state_task_service_for)
+
+    def _client(self, region: str, service: str, role_arn: str) -> Any:
+        key = (service, role_arn or "")
+        if key not in self._clients:
+            variables = self._cloud.environment(role_arn or None)
+            # One session: it reads each service's model, tens of megabytes, only once.
+            self._session = self._session or boto3.Session()
+            self._clients[key] = self._session.client(
+                service,  # type: ignore[call-overload]
+                region_name=region,
+                endpoint_url=None if botocore_stubber.enabled else self._cloud.endpoint,
+                aws_access_key_id=variables.get("AWS_ACCESS_KEY_ID", "local"),
+                aws_secret_access_key=variables.get("AWS_SECRET_ACCESS_KEY", "local"),
+                aws_session_token=variables.get("AWS_SESSION_TOKEN"),
+                config=Config(
+                    parameter_validation=False,
+                    retries={"total_max_attempts": 1},
+                    read_timeout=930,  # A function may take 15 minutes.
+                ),
+            )
+        return self._clients[key]
+
+    # -- executions ---------------------------------------------------------------------------
+
+    def _start_executions(self) -> None:
+        """Count executions as work, and report how they start and end."""
+        machines, replace, clock = self, self._seams.replace, self._cloud.clock
+        start_execution: Callable[..., Any] = StepFunctionsParserBackend.start_execution
+        terminated: Callable[..., Any] = BaseExecutionWorkerCommunication.terminated
+
+        def start_named_execution(
+            backend: Any,
+            state_machine_arn: str,
+            name: str | None = None,
+            execution_input: str | None = None,
+            trace_header: str | None = None,
+        ) -> Any:
+            named = name or str(uuid.uuid4())
+            execution = start_execution(
+                backend, state_machine_arn, named, execution_input, trace_header
+            )
+            machines._count("ExecutionsStarted", execution, 1.0)
+            machines._emit(execution)
+            return execution
+
+        def start_worker(worker: Any) -> None:
+            clock.spawn(worker._execution_logic, "state machine execution")
+
+        def terminated_and_reported(communication: Any) -> None:
+            terminated(communication)
+            machines._report(communication.execution)
+
+        def status(execution: Any) -> str:
+            # moto lists an execution a moment before it has a status.
+            return str((execution.exec_status or ExecutionStatus.RUNNING).value)
+
+        replace(StepFunctionsParserBackend, "start_execution", start_named_execution)
+        replace(ExecutionWorker, "start", start_worker)
+        replace(BaseExecutionWorkerCommunication, "terminated", terminated_and_reported)
+        replace(Execution, "status", property(status))
+
+    def _report(self, execution: Any) -> None:
+        self._count(ENDED_METRICS[execution.status], execution, 1.0)
+        seconds = (execution.stop_date - execution.start_date).total_seconds()
+        self._count("ExecutionTime", execution, seconds * 1000, "Milliseconds")
+        self._emit(execution)
+
+    def _count(self, name: str, execution: Any, value: float, unit: str = "Count") -> None:
+        dimensions = {"StateMachineArn": execution.state_machine_arn}
+        self._cloud.metrics.put("AWS/States", name, dimensions, value, unit=unit)
+
+    def _emit(self, execution: Any) -> None:
+        """Emit what Step Functions says of an execution (Developer Guide, "Event examples")."""
+
+        def milliseconds(date: Any) -> int | None:
+            return None if date is None else int(date.timestamp() * 1000)
+
+        done = execution.status == "SUCCEEDED"
+        detail = {
+            "executionArn": execution.exec_arn,
+            "stateMachineArn": execution.state_machine_arn,
+            "name": execution.name,
+            "status": execution.status,
+            "startDate": milliseconds(execution.start_date),
+            "stopDate": milliseconds(execution.stop_date),
+            "input": execution.execution_input,
+            "inputDetails": {"included": True},
+            "output": json.dumps(execution.output) if done else None,
+            "outputDetails": {"included": True} if done else None,
+            "error": execution.error,
+            "cause": execution.cause,
+        }
+        self._cloud.events.emit(
+            "aws.states",
+            "Step Functions Execution Status Change",
+            detail,
+            [execution.exec_arn],
+        )
+
+
+class SageMakerTask(StateTaskServiceCallback):
+    """Run `sagemaker:createTrainingJob` and its tuning sibling, also with `.sync`."""
+
+    def __init__(self, client_for: Callable[..., Any], cloud: TrainingHost) -> None:
+        patterns: Any = {ResourceCondition.Sync}
+        super().__init__(supported_integration_patterns=patterns)
+        self._client_for = client_for
+        self._cloud = cloud
+
+    def _operation(self) -> tuple[str, str] | None:
+        return SAGEMAKER_JOBS.get(self.resource.api_action.lower())
+
+    def _get_supported_parameters(self) -> set[str] | None:
+        operation = self._operation()
+        if operation is None:
+            return None
+        model = self._client_for(self._cloud.region, "sagemaker").meta.service_model
+        shape: Any = model.operation_model(operation[0]).input_shape
+        return set(shape.members)
+
+    def _from_error(self, env: Any, ex: Exception) -> Any:
+        if not isinstance(ex, ClientError):
+            return super()._from_error(env=env, ex=ex)
+        code = ex.response["Error"]["Code"]
+        name = f"SageMaker.{code.removesuffix('Exception')}Exception"
+        return self._failure(env, CustomErrorName(name), name, ex.response["Error"]["Message"])
+
+    def _failure(self, env: Any, error_name: Any, error: str, cause: str) -> Any:
+        details: Any = EventDetails
+        return FailureEvent(
+            env=env,
+            error_name=error_name,
+            event_type=HistoryEventType.TaskFailed,
+            event_details=details(
+                taskFailedEventDetails=TaskFailedEventDetails(
+                    error=error,
+                    cause=cause,
+                    resource=self._get_sfn_resource(),
+                    resourceType=self._get_sfn_resource_type(),
+                )
+            ),
+        )
+
+    def _eval_service_task(
+        self,
+        env: Any,
+        resource_runtime_part: Any,
+        normalised_parameters: dict[str, Any],
+        state_credentials: Any,
+    ) -> None:
+        client = self._client_for(resource_runtime_part.region, "sagemaker", state_credentials)
+        create = getattr(client, self._get_boto_service_action())
+        response = create(**normalised_parameters)
+        response.pop("ResponseMetadata", None)
+        env.stack.append(response)
+
+    def _eval_integration_pattern(
+        self,
+        env: Any,
+        resource_runtime_part: Any,
+        normalised_parameters: dict[str, Any],
+        state_credentials: Any,
+    ) -> None:
+        """Wait for the job to end and put its description on the stack, or fail with it."""
+        operation = self._operation()
+        assert operation is not None
+        kind = operation[1]
+        name = str(normalised_parameters[f"{kind}Name"])
+        env.stack.pop()
+        client = self._client_for(resource_runtime_part.region, "sagemaker", state_credentials)
+        snake = "training_job" if kind == "TrainingJob" else "hyper_parameter_tuning_job"
+        while not self._cloud.jobs.wait(name, 0.2):
+            if not env.is_running():
+                getattr(client, f"stop_{snake}")(**{f"{kind}Name": name})
+                break
+        described = getattr(client, f"describe_{snake}")(**{f"{kind}Name": name})
+        described.pop("ResponseMetadata", None)
+        plain = _plain(described)
+        if plain[f"{kind}Status"] != "Completed":
+            error = StatesErrorNameType.StatesTaskFailed
+            raise FailureEventException(
+                self._failure(env, StatesErrorName(typ=error), error.to_name(), json.dumps(plain))
+            )
+        env.stack.append(plain)
+
+
+def _plain(value: Any) -> Any:
+    """Return a description as Step Functions passes it on: times as epoch milliseconds."""
+    if isinstance(value, real_datetime.datetime):
+        return int(value.timestamp() * 1000)
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return value
