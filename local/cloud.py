@@ -21,9 +21,8 @@ from moto.moto_api._internal.models import moto_api_backend
 from moto.server import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.serving import make_server
 
-from local import cloudformation, codedeploy, functions, gateway
+from local import cloudformation, codedeploy, functions, gateway, identity
 from local.clock import Clock
-from local.identity import Identity
 from local.seams import Seams
 
 if TYPE_CHECKING:
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
     from local.codedeploy import CodeDeploy
     from local.functions import Functions
     from local.gateway import Gateway
+    from local.identity import Identity
     from local.stacks import Stacks
 
 logger = logging.getLogger(__name__)
@@ -66,7 +66,7 @@ class Cloud:
         self.processes = processes or max(4, os.cpu_count() or 1)
         self.clock = Clock(rate)
         self.seams = Seams()
-        self.identity = Identity(self)
+        self.identity: Identity
         self.stacks: Stacks
         self.functions: Functions
         self.gateway: Gateway
@@ -83,8 +83,10 @@ class Cloud:
         self.folder.mkdir(parents=True, exist_ok=True)
         moto_api_backend.reset()
         BackendDict.reset()
-        default_user_config.setdefault("stepfunctions", {})["execute_state_machine"] = True
+        # Templates attach AWS's own managed policies; moto loads them only if told to.
+        default_user_config["iam"] = {"load_aws_managed_policies": True}
         try:
+            self.identity = identity.install(self)
             self.stacks = cloudformation.install(self)
             self.functions = functions.install(self)
             self.codedeploy = codedeploy.install(self)
@@ -145,6 +147,7 @@ class Cloud:
         if self._server is not None:
             self._server.shutdown()
             self._server.server_close()
+        default_user_config["iam"] = {"load_aws_managed_policies": False}
         self.seams.close()
 
     # -- what others use ----------------------------------------------------------------------
@@ -156,8 +159,8 @@ class Cloud:
 
     def environment(self, role_arn: str | None = None, session: str = "") -> dict[str, str]:
         """Return the AWS_* variables for a child process: the operator's, or a role's."""
-        identity = self.identity
-        caller = identity.issue(role_arn, session) if role_arn else identity.operator
+        known = self.identity
+        caller = known.issue(role_arn, session) if role_arn else known.operator
         variables = {
             "AWS_ENDPOINT_URL": self.endpoint,
             "AWS_ACCESS_KEY_ID": caller.key,

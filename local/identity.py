@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 import threading
 import uuid
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from moto.iam.access_control import PermissionResult
+from moto.iam.models import iam_backends
+from moto.s3.models import FakeBucket
+from moto.sts.models import sts_backends
+
+from local.policies import SECURE, decide
 
 if TYPE_CHECKING:
     from local.cloud import Cloud
@@ -40,6 +48,24 @@ class Credentials:
             return self.principal
         account, name = self.principal.split(":")[4], self.principal.rsplit("/", 1)[-1]
         return f"arn:aws:sts::{account}:assumed-role/{name}/{self.session}"
+
+
+def install(cloud: Cloud) -> Identity:
+    """Judge bucket policies with their conditions, which moto leaves out."""
+
+    def get_permission(bucket: FakeBucket, action: str, resource: str) -> PermissionResult:
+        if bucket.policy is None:
+            return PermissionResult.NEUTRAL
+        said = decide(json.loads(bucket.policy), action, resource, SECURE)
+        return {
+            "Deny": PermissionResult.DENIED,
+            # A grant to somebody is no grant to everybody, which is what moto takes it for.
+            "Allow": PermissionResult.NEUTRAL,
+            None: PermissionResult.NEUTRAL,
+        }[said]
+
+    cloud.seams.replace(FakeBucket, "get_permission", get_permission)
+    return Identity(cloud)
 
 
 class Identity:
@@ -77,9 +103,6 @@ class Identity:
         return self._from_moto(key)
 
     def _from_moto(self, key: str) -> Credentials | None:
-        from moto.iam.models import iam_backends
-        from moto.sts.models import sts_backends
-
         for backend in sts_backends[self._cloud.account].values():
             for assumed in backend.assumed_roles:
                 if assumed.access_key_id == key:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from local.resources.base import Kind, Made, Order, ResourceError, tags
@@ -56,6 +57,11 @@ class Bucket(Kind):
     @staticmethod
     def _set_Tags(order: Order, name: str, value: Any) -> None:
         order.call("s3", "PutBucketTagging", Bucket=name, Tagging={"TagSet": value})
+
+    @staticmethod
+    def _set_AccessControl(order: Order, name: str, value: Any) -> None:
+        acl = re.sub(r"(?<!^)(?=[A-Z])", "-", value).lower()
+        order.call("s3", "PutBucketAcl", Bucket=name, ACL=acl)
 
     @staticmethod
     def _set_VersioningConfiguration(order: Order, name: str, value: Any) -> None:
