@@ -3,8 +3,8 @@
 A model package carries what became of it in its customer metadata: ``promotion`` is one of
 ``started``, ``live``, ``replaced``, ``superseded``, ``rolled_back``, ``failed`` and ``withdrawn``;
 ``promotion_time`` is the time of the event that made it so, ``promotion_reason`` says why and
-``live_since`` since when it last took all traffic. Each step may be repeated: queues deliver at least
-once.
+``live_since`` since when it last took all traffic. Each step may be repeated: queues deliver at
+least once.
 """
 
 import hashlib
