@@ -15,15 +15,15 @@ one. Three kinds of tables:
 - `linear`: a margin is `base` plus one *term* a feature, a function of that feature's value alone;
 - `trees`: a margin is (`base` plus the sum of one leaf a tree) / `divisor`, over thresholds on the
   encoded vector itself: whatever preprocessing the pipeline had is folded into them;
-- `distances`: terms give coordinates, and a margin is `constant + factor * Q`, Q the quadratic form of
-  the coordinates around a centre.
+- `distances`: terms give coordinates, and a margin is `constant + factor * Q`, Q the quadratic
+  form of the coordinates around a centre.
 
 How trees are evaluated: every leaf of every tree is one bit of a long integer. For each feature the
 integers of the leaves that a value does not rule out are worked out at load, one for each interval
 between neighbouring thresholds, so that scoring a row is a binary search and a bitwise *and* per
-feature, which leaves exactly one bit a tree (after Lucchese et al., "QuickScorer", SIGIR 2015). Where
-that would take too much memory (deep forests), each tree is walked from its root instead. Both add the
-leaves in scikit-learn's order, so that the sum has the same bits.
+feature, which leaves exactly one bit a tree (after Lucchese et al., "QuickScorer", SIGIR 2015).
+Where that would take too much memory (deep forests), each tree is walked from its root instead.
+Both add the leaves in scikit-learn's order, so that the sum has the same bits.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from typing import Any, Protocol
 from core.errors import EngineError
 
 FORMAT = 1
-# Names of the input (double, rows x features) and the output (double, rows x outputs) of model.onnx.
+# Names in model.onnx: the input (double, rows x features) and the output (double, rows x outputs).
 ONNX_INPUT = "vector"
 ONNX_OUTPUT = "outputs"
 
@@ -77,8 +77,8 @@ class Explanation:
     """How the columns moved one row's margins away from the baseline's.
 
     `base[k] + sum(contributions[k])` is the margin `outputs[k]` of the row, in units of `scale`, to
-    float64 rounding. `contributions[k]` has one number for each of `columns`: its Shapley value in the
-    game where a column is either the row's or the baseline's (Lundberg et al., "From local
+    float64 rounding. `contributions[k]` has one number for each of `columns`: its Shapley value in
+    the game where a column is either the row's or the baseline's (Lundberg et al., "From local
     explanations to global understanding with explainable AI for trees", 2020, interventional).
     """
 
@@ -271,7 +271,10 @@ def expit(margin: float) -> float:
 def softmax(margins: Sequence[float]) -> list[float]:
     """Give probabilities proportional to the exponentials of the margins."""
     top = max(margins)
-    powers = [math.exp(margin - top) for margin in margins]
+    if math.isinf(top):
+        powers = [float(margin == top) for margin in margins]
+    else:
+        powers = [math.exp(margin - top) for margin in margins]
     total = sum(powers)
     return [power / total for power in powers]
 
@@ -353,7 +356,10 @@ def _answer_proportion(margins: list[float]) -> list[float]:
 
 
 def _answer_exponential(margins: list[float]) -> list[float]:
-    return [math.exp(margins[0])]
+    try:
+        return [math.exp(margins[0])]
+    except OverflowError:
+        return [math.inf]
 
 
 def _answer_isolation(margins: list[float]) -> list[float]:
@@ -577,8 +583,8 @@ class _Distances:
 
 # Trees.
 
-# A split is (position in the widened vector, threshold, child where at most, child elsewhere); a leaf
-# is its value, or a list of one value a class.
+# A split is (position in the widened vector, threshold, child where at most, child elsewhere); a
+# leaf is its value, or a list of one value a class.
 _Node = Any
 
 

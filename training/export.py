@@ -1,8 +1,8 @@
-"""Turns a fitted scikit-learn model into `model.json` and `model.onnx`, and proves that both agree.
+"""Turns a fitted scikit-learn model into `model.json` and `model.onnx`, and proves both.
 
-Models that fold (see `training/folding.py`) are written twice from the same float64 tables: as tables
-for `core/engine.py` and as an ONNX graph in double. Any other classifier, regressor or anomaly
-detector becomes ONNX through skl2onnx, in float32, with a weaker bound. Nothing is taken on trust:
+Models that fold (see `training/folding.py`) are written twice from the same float64 tables: for
+`core/engine.py` and as an ONNX graph in double. Any other classifier, regressor or anomaly detector
+becomes ONNX through skl2onnx, in float32, with a weaker bound. Nothing is taken on trust:
 `prove_parity` scores rows, ordinary and adversarial, through scikit-learn and through each engine.
 """
 
@@ -310,6 +310,7 @@ def _compare(
         return 0.0
     with np.errstate(invalid="ignore"):
         difference = np.abs(found - expected) / np.maximum(1.0, np.abs(expected))
+        difference[found == expected] = 0.0
     difference = np.where(np.isnan(difference), np.inf, difference)
     if contract.task == "clustering":
         # Of two clusters as near as rounding can tell, either is the right one.
@@ -397,13 +398,15 @@ def adversarial_rows(
     sizes = {column.name: len(column.categories) for column in contract.columns}
     thresholds = _thresholds(exported)
     values: list[Matrix] = []
+    base = holdout if len(holdout) else np.zeros((1, len(features)))
     for index, feature in enumerate(features):
         if feature.kind == "category":
             special = np.arange(sizes[feature.column] + 1, dtype=np.float64)
         elif feature.kind == "boolean":
             special = np.array([0.0, 1.0])
-        elif exported.family == "none":
-            special = np.array([holdout[:, index].min(), holdout[:, index].max()])
+        elif exported.family in ("none", "distances"):
+            # Far outside, float32 and expanded squares have no digits left to agree on.
+            special = np.array([np.fmin.reduce(base[:, index]), np.fmax.reduce(base[:, index])])
             special = special[~np.isnan(special)]
         else:
             special = np.array(_EXTREMES)
@@ -412,7 +415,6 @@ def adversarial_rows(
         if feature.kind == "category":
             beside = []
         values.append(np.concatenate([[np.nan], special, *beside]))
-    base = holdout if len(holdout) else np.zeros((1, len(features)))
     total = sum(len(v) for v in values)
     share = min(1.0, most_rows / max(total, 1))
     rows = []

@@ -2,11 +2,12 @@
 
 The tables are what `core/engine.py` scores and what `training/graphs.py` turns into ONNX. Folding
 means that imputing, scaling and encoding disappear: a split on `(x - mean) / scale <= t`, which for
-scikit-learn's trees is moreover compared in float32, becomes a split on `x <= u`. `u` is the largest
-float64 for which the fitted preprocessing itself says yes, found by bisection over the floats, so that
-every row takes the branch it takes in scikit-learn. Splits on one-hot and ordinal codes become splits
-on sets of the contract's codes. What each value becomes is always asked of the fitted transformers,
-never recomputed here; only which column an output comes from is worked out by type.
+scikit-learn's forests is moreover compared in float32, becomes a split on `x <= u`. `u` is the
+largest float64 for which the fitted preprocessing itself says yes, found by bisection over the
+floats, so that every row takes the branch it takes in scikit-learn. Splits on one-hot and ordinal
+codes become splits on sets of the contract's codes. What each value becomes is always asked of the
+fitted transformers; only which column an output comes from, and the scale of a number in a model of
+sums, are worked out by type.
 """
 
 from __future__ import annotations
@@ -45,8 +46,8 @@ class Tables:
 class _Channel:
     """One column that an estimator is given, as a function of one feature of the encoded vector.
 
-    A number (`codes` is None) rises with the feature: `(x - centre) * scale` where `scale` is known.
-    Otherwise it has one value for each of `codes`, one for all other values, and one for missing.
+    A number (`codes` is None) rises with the feature: `(x - centre) * scale` if `scale` is known.
+    Otherwise it has one value for each of `codes`, one for all other values, one for missing.
     """
 
     feature: int

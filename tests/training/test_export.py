@@ -216,7 +216,7 @@ def export(model: Any, contract: Contract, fresh: np.ndarray, **options: Any) ->
 @pytest.mark.parametrize("classes", [2, 3])
 @pytest.mark.parametrize("name", CLASSIFIERS)
 def test_classifiers_fold_exactly(name: str, classes: int) -> None:
-    """Tables and ONNX give predict_proba to 1e-12 on ordinary and adversarial rows, no label off."""
+    """Tables and ONNX give predict_proba to 1e-12 on ordinary and crafted rows, no label off."""
     task = "binary" if classes == 2 else "multiclass"
     model, contract, fresh = fit(CLASSIFIERS[name](), task, classes)
     exported = export(model, contract, fresh)
@@ -251,9 +251,10 @@ def test_regressors_on_a_logarithmic_scale_fold(loss: str) -> None:
         exported = export(model.fit(rows, target), contract, fresh)
         assert exported.family in ("trees", "linear")
         # exp magnifies the rounding of large sums: rows far outside are left out here.
-        assert prove_parity(
-            model, exported, fresh, contract, most_adversarial_rows=1
-        ).max_abs_diff <= FOLDED_BOUND
+        assert (
+            prove_parity(model, exported, fresh, contract, most_adversarial_rows=1).max_abs_diff
+            <= FOLDED_BOUND
+        )
 
 
 @pytest.mark.parametrize("classes", [2, 3])
@@ -327,9 +328,9 @@ def test_clusterings_fold(covariance: str | None) -> None:
 @pytest.mark.parametrize(
     ("task", "model"),
     [
-        ("binary", MLPClassifier((5,), max_iter=20, random_state=0)),
+        ("binary", MLPClassifier(hidden_layer_sizes=(5,), max_iter=20, random_state=0)),
         ("multiclass", KNeighborsClassifier()),
-        ("regression", MLPRegressor((5,), max_iter=20, random_state=0)),
+        ("regression", MLPRegressor(hidden_layer_sizes=(5,), max_iter=20, random_state=0)),
     ],
 )
 @pytest.mark.filterwarnings("ignore")
