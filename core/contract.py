@@ -153,6 +153,11 @@ class Contract:
         return self.classes.index(self.positive) if self.positive else len(self.classes) - 1
 
     @cached_property
+    def label_names(self) -> tuple[str, ...]:
+        """List what a label may be: the classes, or "normal" and "anomaly" where there are none."""
+        return self.classes or (() if self.task == "regression" else ("normal", "anomaly"))
+
+    @cached_property
     def outputs(self) -> tuple[str, ...]:
         """Name the numbers that a model gives for a row, in order.
 
@@ -246,13 +251,14 @@ class Contract:
             if number is None:
                 raise ContractError(f"a label of {self.target!r} is a finite number, not {value!r}")
             return number
-        names = self.classes if self.classes else ("0", "1")
+        names = self.label_names
         for spelling in spell_label(value):
             if spelling in names:
                 return spelling
-        raise ContractError(
-            f"{str(value)[:80]!r} is no label of this model: use one of {', '.join(names)}"
-        )
+            if not self.classes and spelling in ("0", "1"):
+                return names[int(spelling)]
+        shown = str(value)[:80]
+        raise ContractError(f"{shown!r} is no label of this model: use one of {', '.join(names)}")
 
     def to_json(self) -> bytes:
         """Write the contract as JSON, the same bytes for the same contract."""

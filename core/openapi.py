@@ -4,10 +4,13 @@ It says exactly what `core.rows` accepts, so that a generated client or a fuzzer
 difference. Errors are problem documents (RFC 9457, "Problem Details for HTTP APIs").
 """
 
+import re
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal
 
 from core.contract import Column
+from core.errors import ContractError
 from core.rows import (
     ID_PATTERN,
     MAX_CATEGORY_CHARACTERS,
@@ -25,12 +28,16 @@ Auth = Literal["iam", "api_key", "open"]
 _BOOLEAN_TEXT = "true|t|yes|y|on|1|false|f|no|n|off|0"
 
 _STATUSES = {
-    400: ("BadRequest", "Something in the body does not fit; `errors` names every row and column."),
+    400: ("BadRequest", "The body is not JSON, or not UTF-8."),
     403: ("Forbidden", "The request is not signed, carries no key, or may not call this API."),
     404: ("NotFound", "There is nothing at this path."),
     405: ("MethodNotAllowed", "This path does not answer this method."),
     413: ("TooLarge", "The body is too large."),
     415: ("UnsupportedMediaType", "The body is not `application/json`."),
+    422: (
+        "Unprocessable",
+        "Rows or labels do not fit the contract; `errors` names every row and column.",
+    ),
     429: ("TooManyRequests", "More calls than the limit; wait for `Retry-After` seconds."),
     500: ("InternalError", "The service failed; the request may be sent again."),
     503: ("NoModel", "No model is live yet, or it cannot be loaded."),
@@ -56,7 +63,7 @@ def describe_api(
     """
     security = _security(auth)
     open_docs: dict[str, Any] = {"security": []} if public_docs else {}
-    predict_errors = _errors(400, 413, 415, 503)
+    predict_errors = _errors(400, 413, 415, 422, 503)
     paths = {
         "/predict": {
             "post": {
@@ -99,8 +106,8 @@ def describe_api(
         "/health": {
             "get": {
                 "operationId": "getHealth",
-                "summary": "Whether a model is live.",
-                "responses": {"200": _answer("A model is live.", "Health"), **_errors(503)},
+                "summary": "Whether the service answers, and with which model.",
+                "responses": {"200": _answer("The service answers.", "Health"), **_errors(503)},
             }
         },
         "/openapi.json": {
@@ -258,8 +265,8 @@ def _schemas(
                     "uniqueItems": True,
                     "maxItems": max_rows,
                     "description": (
-                        "The caller's own ids, one a row: the same id marks the same prediction when "
-                        "a call is repeated."
+                        "The caller's own ids, one a row: a repeated call with the same ids "
+                        "marks the same predictions."
                     ),
                     "items": identifier,
                 },
@@ -273,11 +280,7 @@ def _schemas(
                     "type": "array",
                     "items": {"$ref": "#/components/schemas/Prediction"},
                 },
-                "model": {
-                    "type": "object",
-                    "required": ["version", "run"],
-                    "properties": {"version": text, "run": text},
-                },
+                "model": {"$ref": "#/components/schemas/ModelName"},
             },
         },
         "Prediction": _prediction_schema(contract),
@@ -308,11 +311,29 @@ def _schemas(
             "required": ["accepted"],
             "properties": {"accepted": {"type": "integer", "minimum": 1}},
         },
-        "Model": {"type": "object"},
+        "ModelName": {
+            "type": "object",
+            "required": ["version", "run"],
+            "properties": {"version": text, "run": text},
+        },
+        "Model": {
+            "type": "object",
+            "required": ["model", "contract"],
+            "properties": {
+                "model": {"$ref": "#/components/schemas/ModelName"},
+                "contract": {"type": "object", "description": "What the model is given."},
+                "metrics": {"type": "object", "description": "On the holdout, with intervals."},
+                "lineage": {"type": "object", "description": "Data, commit, packages, seeds."},
+            },
+        },
         "Health": {
             "type": "object",
             "required": ["status"],
-            "properties": {"status": text},
+            "properties": {
+                "status": {"type": "string", "enum": ["ok", "no_model"]},
+                "deployment": text,
+                "model": {"anyOf": [{"$ref": "#/components/schemas/ModelName"}, {"type": "null"}]},
+            },
         },
         "Problem": _PROBLEM,
     }
@@ -328,6 +349,7 @@ _PROBLEM = {
         "status": {"type": "integer"},
         "detail": {"type": "string"},
         "instance": {"type": "string"},
+        "errors_omitted": {"type": "integer", "description": "Problems that did not fit."},
         "errors": {
             "type": "array",
             "items": {
@@ -359,10 +381,19 @@ def _prediction_schema(contract: "Contract") -> dict[str, Any]:
     elif contract.task == "regression":
         answer = "value"
         properties["value"] = {"type": "number"}
+    elif contract.task == "anomaly":
+        answer = "value"
+        properties["label"] = {"type": "string", "enum": ["normal", "anomaly"]}
+        properties["value"] = {"type": "number", "description": "The higher, the stranger."}
     else:
         answer = "label"
         properties["label"] = {"type": "string"}
-        properties["value"] = {"type": "number"}
+        properties["scores"] = {"type": "object", "additionalProperties": {"type": "number"}}
+    properties["unseen"] = {
+        "type": "array",
+        "description": "Columns whose category the model has never seen.",
+        "items": {"type": "string"},
+    }
     properties["explanation"] = {"$ref": "#/components/schemas/Explanation"}
     return {"type": "object", "required": ["id", answer], "properties": properties}
 
@@ -370,21 +401,18 @@ def _prediction_schema(contract: "Contract") -> dict[str, Any]:
 def _label_value(contract: "Contract") -> dict[str, Any]:
     if contract.task == "regression":
         return {"type": "number"}
-    names = list(contract.classes) or ["0", "1"]
-    return {"enum": [*names, *_number_spellings(names), *_boolean_spellings(names)]}
+    names = list(contract.label_names)
+    numbers = [int(name) for name in names if re.fullmatch(r"-?\d{1,15}", name)]
+    spellings = [value for value in (*numbers, 0, 1, True, False) if _is_label(contract, value)]
+    unique = {(type(value), value): value for value in spellings}
+    return {"enum": [*names, *unique.values()]}
 
 
-def _number_spellings(names: list[str]) -> list[int]:
-    return [int(name) for name in names if name.lstrip("-").isdecimal() and str(int(name)) == name]
-
-
-def _boolean_spellings(names: list[str]) -> list[bool]:
-    """List the booleans that stand for a class named true or false."""
-    return [
-        value
-        for value, words in ((True, ("true", "True")), (False, ("false", "False")))
-        if any(word in names for word in words)
-    ]
+def _is_label(contract: "Contract", value: int | bool) -> bool:
+    with suppress(ContractError):
+        contract.parse_label(value)
+        return True
+    return False
 
 
 def _predict_summary(contract: "Contract") -> str:

@@ -53,11 +53,14 @@ _TIME_NAME = re.compile(
     r"|(Date|Time|Timestamp)$",
     re.IGNORECASE,
 )
-_POSITIVE_WORDS = frozenset(TRUE_WORDS) | frozenset(
-    "positive pos malignant fraud churn churned default bad failed failure anomaly outlier spam sick"
-    " ill dead died win won up high".split()
-)
+_POSITIVE_WORDS = {
+    *TRUE_WORDS,
+    *("positive", "pos", "malignant", "fraud", "churn", "churned", "default", "bad", "failed"),
+    *("failure", "anomaly", "outlier", "spam", "sick", "ill", "dead", "died", "win", "won"),
+    *("up", "high"),
+}
 _ANSWER_NAME = re.compile(r"(^|[_\s.-])(prediction|predicted|predicted_probability|y_pred|y_prob)$")
+_LEAK_SAMPLE_ROWS = 100_000
 _BOOLEAN_PAIRS = tuple(frozenset(pair) for pair in zip(TRUE_WORDS, FALSE_WORDS, strict=True))
 
 
@@ -265,14 +268,17 @@ def _check_named(frame: pd.DataFrame, *names: str | None) -> None:
 
 
 def _is_blank(values: Series) -> NDArray[np.bool_]:
-    blank = values.isna().to_numpy(dtype=bool)
     if isinstance(values.dtype, pd.CategoricalDtype):
         values = values.astype(object)
-    if values.dtype == object:
-        blank = blank | values.map(
-            lambda v: isinstance(v, str) and v.strip().lower() in MISSING
-        ).to_numpy(dtype=bool)
-    return blank
+    blank = values.isna().to_numpy(dtype=bool)
+    if values.dtype != object:
+        return blank
+    try:
+        codes, distinct = pd.factorize(values, use_na_sentinel=True)
+    except TypeError:
+        return blank
+    says_so = [isinstance(v, str) and v.strip().lower() in MISSING for v in distinct]
+    return np.array([*says_so, True], dtype=bool)[codes]
 
 
 def _infer_task(frame: pd.DataFrame, target: str | None) -> Task:
@@ -375,14 +381,14 @@ def _inspect_column(
     except TypeError:
         note = "holds lists or objects, which no model here reads"
         return ColumnFinding(name, role or "left out", None, missing, 0, warnings=(note,))
-    examples = tuple(_show(value) for value in present.drop_duplicates().head(3))
+    examples = tuple(_show(value) for value in present.head(1000).drop_duplicates().head(3))
     if not len(present):
         return ColumnFinding(
             name, role or "left out", None, missing, 0, warnings=("has no values",)
         )
     kind, notes = _infer_type(present, distinct)
     categories: tuple[str, ...] = ()
-    if kind == "category":
+    if kind == "category" and not _is_identifier(present, name, kind, distinct, len(values)):
         categories = learn_categories(present)
     coerced = coerce_column(values, Column(name, kind, missing=True))
     missing = int(pd.isna(coerced).sum())
@@ -428,7 +434,7 @@ def _infer_type(present: Series, distinct: int) -> tuple[ColumnType, list[str]]:
             return "boolean", []
         whole_type = pd.api.types.is_integer_dtype(present.dtype)
         return ("integer" if whole_type else "number"), []
-    texts = [spell_value(value) for value in present.drop_duplicates()]
+    texts = [spell_value(value) for value in pd.unique(present)]
     words = {text.lower() for text in texts}
     if len(words) == 2 and frozenset(words) in _BOOLEAN_PAIRS:
         return "boolean", []
@@ -450,6 +456,8 @@ def _infer_type(present: Series, distinct: int) -> tuple[ColumnType, list[str]]:
 
 
 def _count_numbers(texts: Sequence[str]) -> int:
+    if not any(map(_is_number, texts[:1000])):
+        return 0
     return sum(map(_is_number, texts))
 
 
@@ -497,6 +505,9 @@ def _find_leak(
     coerced: NDArray[Any], kind: ColumnType, labels: NDArray[np.float64], task: Task
 ) -> tuple[str, bool]:
     """Say how a column tells the target, if it does, and whether it is a plain copy of it."""
+    if len(labels) > _LEAK_SAMPLE_ROWS:
+        step = -(-len(labels) // _LEAK_SAMPLE_ROWS)
+        coerced, labels = coerced[::step], labels[::step]
     if len(labels) < 20 or kind in ("text", "timestamp"):
         return "", False
     known = ~pd.isna(coerced) & ~np.isnan(labels)
@@ -512,10 +523,9 @@ def _find_leak(
     if task == "regression":
         return ("", False) if kind == "category" else _compare_numbers(codes, targets)
     classes = len(np.unique(targets))
-    levels = pd.DataFrame({"level": codes, "target": targets})
-    distinct = levels["level"].nunique()
-    tells = int(levels.groupby("level")["target"].nunique().max()) == 1
-    if tells and distinct <= max(2 * classes, classes + 2):
+    distinct = len(np.unique(codes))
+    few = distinct <= max(2 * classes, classes + 2)
+    if few and len(np.unique(codes + 1j * targets)) == distinct:
         return "tells the target in every row: a copy of it, or known only after it", True
     if kind in ("number", "integer") and distinct > 2 * classes and classes == 2:
         area = _rank_area(codes, targets)

@@ -1,0 +1,354 @@
+"""Look at a table and write project.toml from it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.markup import escape
+from rich.table import Table
+
+from core.contract import TASKS, Column, Contract
+from core.errors import OperationError
+from core.settings import load_settings
+from ops.screen import console, print_json
+from training.inspection import ColumnFinding, Findings, infer_contract
+from training.tables import read_table
+
+PROJECT_FILE = Path("project.toml")
+# A column with more categories than this has them learned at each training, not listed in the file.
+MAX_LISTED_CATEGORIES = 30
+
+_ROLE_STYLE = {"target": "bold", "left out": "dim", "id": "dim", "time": "cyan", "group": "cyan"}
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command `init`."""
+    parser = subparsers.add_parser(
+        "init",
+        help="look at a table and write project.toml",
+        description="Read CSV or Parquet, say what it holds, and write a commented project.toml.",
+        epilog="example: python -m ops init customers.csv --target churned",
+    )
+    parser.add_argument("file", type=Path, help="a CSV or Parquet file, or a folder of them")
+    parser.add_argument("--target", help="the column to predict")
+    parser.add_argument("--task", choices=TASKS, help="what is learned (default: inferred)")
+    parser.add_argument("--positive", help="the class that counts as found, of a binary task")
+    parser.add_argument("--id", dest="id_column", metavar="COLUMN", help="names a row")
+    parser.add_argument("--time", dest="time_column", metavar="COLUMN", help="when a row happened")
+    parser.add_argument(
+        "--group", dest="group_column", metavar="COLUMN", help="what rows belong to"
+    )
+    parser.add_argument("--name", help="of the project (default: from the file's name)")
+    parser.add_argument(
+        "--columns", help="names of a header-less CSV's columns, with commas between"
+    )
+    parser.add_argument("--separator", default="", help="of a CSV (default: found out)")
+    parser.add_argument(
+        "--encoding", default="", choices=("", "utf-8", "latin-1", "utf-16"), help="of a CSV"
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=PROJECT_FILE,
+        help="the file to write (default: project.toml)",
+    )
+    parser.add_argument("--force", action="store_true", help="replace an existing file")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(func=main)
+
+
+def main(args: argparse.Namespace) -> int:
+    """Inspect the table, write the file, show what was found."""
+    output: Path = args.output
+    if output.exists() and not args.force:
+        raise OperationError(
+            f"{output} is already there; --force replaces it, --output names another"
+        )
+    separator = args.separator.replace("\\t", "\t")
+    columns = tuple(name.strip() for name in args.columns.split(",")) if args.columns else ()
+    frame = read_table(args.file, separator=separator, encoding=args.encoding, columns=columns)
+    contract, findings = infer_contract(
+        frame,
+        args.target,
+        task=args.task,
+        positive=args.positive,
+        id_column=args.id_column,
+        time_column=args.time_column,
+        group_column=args.group_column,
+    )
+    text = write_settings(
+        contract,
+        findings,
+        name=args.name or derive_name(args.file),
+        file=_relative(args.file, output.parent),
+        separator=separator,
+        encoding=args.encoding,
+        columns=columns,
+    )
+    write_checked(output, text)
+    if args.json:
+        print_json({"written": str(output), "task": contract.task, **findings.to_dict()})
+    else:
+        show_findings(contract, findings)
+        console.print(f"\nWrote [bold]{output}[/bold]. Next: make demo, or cdk deploy --all.")
+    return 0
+
+
+def write_checked(output: Path, text: str) -> None:
+    """Write the file whole or not at all, and only if it can be read back.
+
+    Raises OperationError where the place cannot be written to.
+    """
+    partial = output.with_name(f".{output.name}.partial")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        load_settings(partial)
+        os.replace(partial, output)
+    except OSError as error:
+        raise OperationError(f"cannot write {output}: {error.strerror}") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def derive_name(file: Path) -> str:
+    """Make a project's name from a file's: lower-case letters, digits and hyphens, at most 20."""
+    stem = file.name.split(".")[0].lower()
+    name = re.sub(r"[^a-z0-9]+", "-", stem).strip("-")
+    name = re.sub(r"^[^a-z]+", "", name)[:20].strip("-")
+    return name or "model"
+
+
+def _relative(file: Path, folder: Path) -> str:
+    return Path(os.path.relpath(file.resolve(), folder.resolve())).as_posix()
+
+
+def write_settings(
+    contract: Contract,
+    findings: Findings,
+    *,
+    name: str,
+    file: str,
+    separator: str = "",
+    encoding: str = "",
+    columns: Sequence[str] = (),
+) -> str:
+    """Write project.toml for a contract, with what was found as comments."""
+    lines = [
+        "# Written by `python -m ops init`; edit it freely. Every key is described in",
+        "# project.schema.json; what is left out has its default.",
+        "",
+        "[project]",
+        f"name = {_quote(name)}",
+        "",
+        "[data]",
+        f"file = {_quote(file)}",
+    ]
+    lines += [f"separator = {_quote(separator)}"] if separator else []
+    lines += [f"encoding = {_quote(encoding)}"] if encoding else []
+    lines += [f"columns = {_list(columns)}"] if columns else []
+    lines += ["", *_problem_lines(contract, findings), "", *_column_lines(contract, findings)]
+    lines += ["", *_split_lines(findings), "", *_gate_lines(contract), "", _OTHER_TABLES]
+    return "\n".join(lines)
+
+
+def _problem_lines(contract: Contract, findings: Findings) -> list[str]:
+    lines = ["[problem]", f"task = {_quote(contract.task)}"]
+    if contract.target is not None:
+        lines.append(f"target = {_quote(contract.target)}")
+    if contract.positive is not None:
+        counted = _count_comment(findings, contract.positive)
+        lines.append(f"positive = {_quote(contract.positive)}{counted}")
+    if contract.classes:
+        lines.append(f"classes = {_list(contract.classes)}")
+    for key in ("id_column", "time_column", "group_column"):
+        value = getattr(contract, key)
+        if value is not None:
+            lines.append(f"{key} = {_quote(value)}")
+    if contract.task == "clustering":
+        lines.append("clusters = 0                         # 0: training chooses")
+    if contract.task == "anomaly":
+        lines.append("anomaly_share = 0.01                 # the share of rows called anomalies")
+    return lines
+
+
+def _count_comment(findings: Findings, name: str) -> str:
+    total = sum(findings.classes.values())
+    count = findings.classes.get(name, 0)
+    return f"  # {count} of {total} rows" if total else ""
+
+
+def _column_lines(contract: Contract, findings: Findings) -> list[str]:
+    lines = [
+        "# What the model is given. `min` and `max` refuse what cannot be; the ranges in comments are",
+        "# only what was seen. `missing` says whether a value may be absent.",
+        "[columns]",
+    ]
+    listed = {column.name: column for column in contract.columns}
+    for found in findings.columns:
+        if found.name in listed:
+            lines.append(f"{_column_line(listed[found.name])}{_comment(found)}")
+    for found in findings.columns:
+        if found.role in ("id", "left out") and found.column is not None:
+            reason = f"  # left out: {_one_line(found.warnings[0])}" if found.warnings else ""
+            lines.append(f"# {_column_line(found.column)}{reason}")
+    return lines
+
+
+def _column_line(column: Column) -> str:
+    members = [f"type = {_quote(column.type)}"]
+    if column.categories and len(column.categories) <= MAX_LISTED_CATEGORIES:
+        members.append(f"categories = {_list(column.categories)}")
+    if column.missing:
+        members.append("missing = true")
+    return f"{_key(column.name)} = {{{', '.join(members)}}}"
+
+
+def _comment(found: ColumnFinding) -> str:
+    notes = []
+    if found.low:
+        notes.append(f"{found.low} to {found.high}")
+    if found.missing:
+        notes.append(f"{found.missing} missing")
+    if found.column is not None and len(found.column.categories) > MAX_LISTED_CATEGORIES:
+        notes.append(f"{found.distinct} values, learned at each training")
+    notes += found.warnings
+    return f"  # {_one_line('; '.join(notes))}" if notes else ""
+
+
+def _split_lines(findings: Findings) -> list[str]:
+    why = {
+        "random": 'rows judge that were drawn at random; or "time", "group"',
+        "time": "the newest rows judge, as they will in service",
+        "group": "whole groups judge, so that none is on both sides",
+    }[findings.split]
+    return [
+        "[split]",
+        f"strategy = {_quote(findings.split)}  # {why}",
+        "holdout = 0.25",
+        "seed = 7",
+    ]
+
+
+def _gate_lines(contract: Contract) -> list[str]:
+    floor = {
+        "binary": "minimum = {roc_auc = 0.55}",
+        "multiclass": "minimum = {roc_auc = 0.55}",
+        "regression": "minimum = {r2 = 0.0}",
+    }.get(contract.task)
+    lines = [
+        "[gates]",
+        'approval = "automatic"               # "manual": a person approves each model',
+    ]
+    if floor:
+        lines.append(f"{floor:36} # on the holdout; raise it to what the use needs")
+    return lines
+
+
+_OTHER_TABLES = """\
+[training]
+time_budget_seconds = 600            # the search ends by then with the best found
+instance_type = "ml.m5.large"
+spot = true                          # about 70% cheaper; may have to wait for capacity
+
+[serving]
+auth = "iam"                         # "api_key", or "open" (never in prod)
+traffic_shift = "canary_10_percent_5_minutes"
+
+[monitoring]
+schedule_minutes = 60
+false_alarms_per_year = 1.0          # drift alarms without a drift; the monitor keeps to it
+email = ""                           # where alarms go
+
+[retraining]
+cool_down_hours = 24                 # between two runs that a drift alarm starts
+schedule = ""                        # e.g. "rate(7 days)"
+
+[budget]
+monthly_usd = 0                      # 0: no budget
+
+# What differs in a stage; any key but [project] can be set.
+
+[stages.local.training]              # this machine: make demo, make up
+spot = false
+time_budget_seconds = 60
+
+[stages.local.serving]
+public_docs = true
+
+[stages.local.capture]
+buffer_seconds = 0
+
+[stages.local.retraining]
+debounce_seconds = 5
+
+[stages.prod.gates]
+approval = "manual"
+"""
+
+
+def _quote(text: str) -> str:
+    """Write a TOML basic string (which JSON's escapes fit, but for DEL)."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _list(values: Sequence[str]) -> str:
+    return f"[{', '.join(map(_quote, values))}]"
+
+
+def _key(name: str) -> str:
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else _quote(name)
+
+
+def _one_line(text: str) -> str:
+    """Make a text safe for a TOML comment: one line, without control characters."""
+    return "".join(c if c.isprintable() else " " for c in text)
+
+
+def show_findings(contract: Contract, findings: Findings) -> None:
+    """Print what the table holds, a line a column, then what to know about it."""
+    table = Table(title=_headline(contract, findings), title_justify="left", title_style="bold")
+    table.add_column("column", overflow="fold", min_width=12)
+    table.add_column("use", min_width=6, no_wrap=True)
+    table.add_column("type", min_width=9, no_wrap=True)
+    for heading in ("missing", "distinct"):
+        table.add_column(heading, justify="right", min_width=8, no_wrap=True)
+    table.add_column("range or examples", no_wrap=True)
+    for found in findings.columns:
+        cells = [
+            found.name,
+            found.role,
+            found.type,
+            f"{found.missing:,}" if found.missing else "",
+            f"{found.distinct:,}",
+            f"{found.low} .. {found.high}" if found.low else ", ".join(found.examples)[:40],
+        ]
+        table.add_row(*map(escape, cells), style=_ROLE_STYLE.get(found.role, ""))
+    console.print(table)
+    for found in findings.columns:
+        for warning in found.warnings:
+            console.print(
+                f"[yellow]note[/yellow] [bold]{escape(found.name)}[/bold] {escape(warning)}"
+            )
+    for warning in findings.warnings:
+        console.print(f"[yellow]note[/yellow] {escape(warning)}")
+
+
+def _headline(contract: Contract, findings: Findings) -> str:
+    goal = f" of {contract.target}" if contract.target else ""
+    inputs = len(contract.columns)
+    classes = ""
+    if findings.classes:
+        total = max(1, sum(findings.classes.values()))
+        shares = [
+            f"{name} {count / total:.1%}" for name, count in list(findings.classes.items())[:5]
+        ]
+        classes = f" ({', '.join(shares)}{', ...' if len(findings.classes) > 5 else ''})"
+    return escape(
+        f"{findings.rows:,} rows, {len(findings.columns)} columns: {contract.task}{goal}{classes}, "
+        f"{inputs} inputs, {findings.split} split"
+    )
