@@ -2,6 +2,7 @@
 
 import functools
 import json
+from datetime import datetime
 from typing import Any
 
 from core.errors import DriftlessError
@@ -11,8 +12,13 @@ from lambdas.promote.service import StackBusyError, handle_message, roll_back
 
 
 @functools.cache
+def _environment() -> Environment:
+    return Environment.read()
+
+
+@functools.cache
 def _ports() -> tuple[ModelRegistry, ServingStack]:
-    environment = Environment.read()
+    environment = _environment()
     return ModelRegistry(environment.model_package_group), ServingStack(environment.serving_stack)
 
 
@@ -28,8 +34,11 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     failures = []
     for record in event["Records"]:
         try:
-            outcome = handle_message(json.loads(record["body"]), registry, serving)
-            _log("info", outcome, record["messageId"])
+            message = json.loads(record["body"])
+            outcome = handle_message(message, registry, serving)
+            _log("error" if outcome.failures else "info", outcome.message, record["messageId"])
+            if outcome.failures:
+                _count_failures(outcome.failures, message["time"])
         except StackBusyError as error:
             _log("info", f"waiting: {error}", record["messageId"])
             failures.append({"itemIdentifier": record["messageId"]})
@@ -54,6 +63,22 @@ def _roll_back(
         outcome = {"status": "refused", "from": None, "to": to, "reason": str(error)}
     _log("info", f"rollback: {outcome['status']}: {outcome['reason']}", "rollback")
     return outcome
+
+
+def _count_failures(failures: int, time: str) -> None:
+    """Write one line of CloudWatch's embedded metric format, at the event's time."""
+    moment = datetime.fromisoformat(time)
+    metric = {"Name": "PromotionFailures", "Unit": "Count"}
+    directive = {"Namespace": "Driftless", "Dimensions": [["Deployment"]], "Metrics": [metric]}
+    line = {
+        "_aws": {
+            "Timestamp": int(moment.timestamp() * 1000),
+            "CloudWatchMetrics": [directive],
+        },
+        "Deployment": _environment().deployment,
+        "PromotionFailures": failures,
+    }
+    print(json.dumps(line), flush=True)
 
 
 def _log(level: str, message: str, message_id: str) -> None:

@@ -64,6 +64,14 @@ class Stack:
         return self.status.endswith("_IN_PROGRESS")
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """What was done about one message, in one line, and how many promotions turned out failed."""
+
+    message: str
+    failures: int = 0
+
+
 class Registry(Protocol):
     """The model package group."""
 
@@ -100,12 +108,13 @@ class Serving(Protocol):
         ...
 
 
-def handle_message(message: Mapping[str, Any], registry: Registry, serving: Serving) -> str:
-    """Act on one EventBridge event from the queue and say in one line what was done."""
+def handle_message(message: Mapping[str, Any], registry: Registry, serving: Serving) -> Outcome:
+    """Act on one EventBridge event from the queue."""
     detail = message.get("detail") or {}
     match message.get("detail-type"):
         case "SageMaker Model Package State Change":
-            return promote(detail["ModelPackageArn"], message["time"], registry, serving)
+            arn = detail["ModelPackageArn"]
+            return Outcome(promote(arn, message["time"], registry, serving))
         case "CloudFormation Stack Status Change":
             return settle(
                 detail["status-details"]["status"],
@@ -151,16 +160,17 @@ def promote(arn: str, time: str, registry: Registry, serving: Serving) -> str:
     return _start(package, time, "approved", registry, serving)
 
 
-def settle(status: str, token: str, time: str, registry: Registry, serving: Serving) -> str:
+def settle(status: str, token: str, time: str, registry: Registry, serving: Serving) -> Outcome:
     """Write the outcome of an update of the serving stack back on the package it promoted."""
     if status not in OUTCOMES:
-        return f"the serving stack is {status}: no outcome yet"
+        return Outcome(f"the serving stack is {status}: no outcome yet")
     started = [package for package in registry.packages() if package.promotion == "started"]
     ours = [package for package in started if package.properties.get("promotion_token") == token]
     stack = serving.describe()
     if not ours and (stack.busy or token.startswith("promote-")):
-        return f"the serving stack is {status}: not the outcome of a promotion under way"
+        return Outcome(f"the serving stack is {status}: not the outcome of a promotion under way")
     settled = []
+    failures = 0
     for package in ours or started:
         if status in COMPLETE and package.model_uri == stack.model_uri:
             _mark_live(package, time, registry)
@@ -170,7 +180,10 @@ def settle(status: str, token: str, time: str, registry: Registry, serving: Serv
             reason = serving.failure(package.properties.get("promotion_token", "")) or status
             _record(package, registry, outcome, time, reason, status="Rejected")
             settled.append(f"version {package.version} {outcome}: {reason}")
-    return "; ".join(settled) or f"the serving stack is {status}: no promotion was under way"
+            failures += 1
+    if not settled:
+        return Outcome(f"the serving stack is {status}: no promotion was under way")
+    return Outcome("; ".join(settled), failures)
 
 
 def roll_back(

@@ -177,8 +177,10 @@ def test_the_reason_is_the_first_failure_of_that_update() -> None:
 def handler(registry: ModelRegistry, stack: ServingStack, monkeypatch: pytest.MonkeyPatch) -> Any:
     for name, value in ENVIRON.items():
         monkeypatch.setenv(name, value)
+    promote_handler._environment.cache_clear()
     promote_handler._ports.cache_clear()
     yield promote_handler.handler
+    promote_handler._environment.cache_clear()
     promote_handler._ports.cache_clear()
 
 
@@ -212,6 +214,33 @@ def test_a_batch_reports_only_what_failed(handler: Any, registry: ModelRegistry)
     )
     assert handler({"Records": [settled]}, None) == {"batchItemFailures": []}
     assert registry.get(arn).promotion == "live"
+
+
+def test_a_failed_promotion_is_counted(
+    handler: Any, registry: ModelRegistry, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each promotion that did not go live is one point of the alarm's metric, at its own time."""
+    arn = add_package(1)
+    package = registry.get(arn)
+    properties = {**package.properties, "promotion": "started", "promotion_token": "promote-1-a"}
+    registry.record(Package(arn, 1, "Approved", "", properties))
+    ended = message(
+        "ended",
+        "CloudFormation Stack Status Change",
+        "2026-01-01T00:01:00Z",
+        **{
+            "status-details": {"status": "UPDATE_ROLLBACK_COMPLETE"},
+            "client-request-token": "promote-1-a",
+        },
+    )
+    for _ in range(2):
+        assert handler({"Records": [ended]}, None) == {"batchItemFailures": []}
+    assert registry.get(arn).promotion == "rolled_back"
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    (metric,) = [line for line in lines if "_aws" in line]
+    assert metric["PromotionFailures"] == 1
+    assert metric["Deployment"] == "shop-dev"
+    assert metric["_aws"]["Timestamp"] == 1_767_225_660_000
 
 
 def test_rollback_by_invocation(handler: Any, registry: ModelRegistry) -> None:
