@@ -123,7 +123,7 @@ class _JsonParser:
         if kind == "symbol" and text in _NUMERIC:
             self._at += 1
             return self._comparison(path, text)
-        self._fail()
+        return self._fail()
 
     def _condition(self, path: str) -> _Test:
         words = []
@@ -158,7 +158,7 @@ class _JsonParser:
             )
         if kind == "string":
             return self._text(path, symbol, str(json.loads(text)))
-        self._fail()
+        return self._fail()
 
     def _text(self, path: str, symbol: str, text: str) -> _Test:
         if symbol not in ("=", "!="):
