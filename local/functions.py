@@ -290,7 +290,7 @@ class Functions:
 
     def invoke(
         self,
-        name: str,
+        function: str,
         payload: bytes,
         *,
         qualifier: str | None = None,
@@ -312,14 +312,15 @@ class Functions:
             raise LambdaClientError(
                 "InvalidRequestContentException", f"Could not parse request body into json: {error}"
             ) from error
-        function, arn = self.resolve(name, qualifier)
+        version, arn = self.resolve(function, qualifier)
         request_id = str(uuid.uuid4())
         if not asynchronous:
-            return self._run(function, arn, payload, request_id)
+            return self._run(version, arn, payload, request_id)
         self.cloud.clock.spawn(
-            lambda: self._run_later(name, qualifier, payload, request_id), f"event {request_id}"
+            lambda: self._run_later(function, qualifier, payload, request_id),
+            f"event {request_id}",
         )
-        return Invocation(202, b"", None, str(function.version), request_id)
+        return Invocation(202, b"", None, str(version.version), request_id)
 
     def _run_later(self, name: str, qualifier: str | None, payload: bytes, request_id: str) -> None:
         settings: dict[str, Any] = {}

@@ -146,6 +146,7 @@ class Request:
     body: bytes
     source_ip: str
     started: float
+    began: float = field(default_factory=time.monotonic)
     id: str = field(default_factory=lambda: str(uuid.uuid4()))
     extended_id: str = field(default_factory=lambda: base64.b64encode(uuid.uuid4().bytes[:11]).decode())
     caller: Credentials | None = None
@@ -156,6 +157,7 @@ class Request:
     path: str = "/"
     integration_seconds: float = 0.0
     error: str = ""
+    error_kind: str = ""
 
     def header(self, name: str) -> str:
         """Return a header's (last) value, or an empty text."""
@@ -292,7 +294,7 @@ class Api:
         try:
             answer = self._serve(request, stage, snapshot)
         except Refused as refused:
-            request.error = str(refused)
+            request.error, request.error_kind = str(refused), refused.kind
             answer = self._refuse(request, refused, snapshot)
         except Exception:
             logger.exception("%s %s", request.method, request.target)
@@ -726,6 +728,7 @@ class Api:
             headers.append(("x-amzn-ErrorType", ERROR_TYPES[refused.kind]))
         for place, value in (deployed.get("parameters") or {}).items():
             name = place.removeprefix("gatewayresponse.header.")
+            headers = [(n, v) for n, v in headers if n.lower() != name.lower()]
             if str(value).startswith("'"):
                 headers.append((name, str(value).strip("'")))
             elif str(value).startswith("context."):
@@ -761,14 +764,18 @@ class Api:
             "identity.userArn": caller.arn if caller else "",
             "identity.apiKeyId": request.api_key_id,
             "integrationLatency": str(int(request.integration_seconds * 1000)),
+            "integration.latency": str(int(request.integration_seconds * 1000)),
             "error.message": request.error,
+            "error.messageString": json.dumps(request.error),
+            "error.responseType": request.error_kind,
         }
         return {f"context.{name}": value for name, value in values.items()}
 
     # -- log and metrics ----------------------------------------------------------------------
 
     def _record(self, request: Request, stage: Any, name: str, answer: Answer) -> None:
-        seconds = self._cloud.clock.now() - request.started
+        # A duration is real, whatever the rate of the clock: alarms on latency mean it.
+        seconds = time.monotonic() - request.began
         settings = stage.access_log_settings or {}
         if settings.get("destinationArn") and settings.get("format"):
             variables = self._variables(request, answer.status) | {
@@ -846,7 +853,7 @@ def _render(template: str, variables: Mapping[str, str], missing: str = "") -> s
     """Fill in `$context.name` in a template."""
 
     def fill(match: re.Match[str]) -> str:
-        return variables.get(f"{match[2]}.{match[3]}", missing)
+        return variables.get(f"{match[2]}.{match[3]}") or missing
 
     return VARIABLE.sub(fill, template)
 

@@ -5,4 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-PARTS: dict[str, Callable[..., Any]] = {}
+from local.events import Events
+from local.jobs import Jobs
+from local.metrics import Metrics
+from local.statemachines import StateMachines
+
+PARTS: dict[str, Callable[..., Any]] = {
+    "metrics": Metrics,
+    "events": Events,
+    "jobs": Jobs,
+    "machines": StateMachines,
+}
