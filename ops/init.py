@@ -184,7 +184,7 @@ def _count_comment(findings: Findings, name: str) -> str:
 
 def _column_lines(contract: Contract, findings: Findings) -> list[str]:
     lines = [
-        "# What the model is given. `min` and `max` refuse what cannot be; the ranges in comments are",
+        "# What the model is given. `min` and `max` refuse what cannot be; ranges in comments are",
         "# only what was seen. `missing` says whether a value may be absent.",
         "[columns]",
     ]

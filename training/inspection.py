@@ -17,9 +17,8 @@ from numpy.typing import NDArray
 from core.contract import Column, ColumnType, Contract, Task
 from core.errors import DataError
 from core.settings import Settings
-from training.tables import (
+from training.columns import (
     FALSE_WORDS,
-    MAX_LEARNED_CATEGORIES,
     MISSING,
     TRUE_WORDS,
     Series,
@@ -33,6 +32,8 @@ from training.tables import (
 Role: TypeAlias = Literal["input", "target", "id", "time", "group", "left out"]
 
 MAX_CLASSES = 100
+# A category column learns at most this many values, the most frequent; all others count as unseen.
+MAX_LEARNED_CATEGORIES = 100
 # A whole-number target with at most this many values is read as classes.
 MAX_WHOLE_NUMBER_CLASSES = 10
 # Text with more distinct values than this is called high-cardinality.
@@ -278,7 +279,8 @@ def _is_blank(values: Series) -> NDArray[np.bool_]:
     except TypeError:
         return blank
     says_so = [isinstance(v, str) and v.strip().lower() in MISSING for v in distinct]
-    return np.array([*says_so, True], dtype=bool)[codes]
+    found: NDArray[np.bool_] = np.array([*says_so, True], dtype=bool)[codes]
+    return found
 
 
 def _infer_task(frame: pd.DataFrame, target: str | None) -> Task:

@@ -1,0 +1,321 @@
+"""Reading tables: CSV in its many forms, and Parquet."""
+
+import codecs
+import csv
+import gzip
+import io
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.parquet
+from numpy.typing import NDArray
+
+from core.contract import (
+    LARGEST_INTEGER,
+)
+from core.errors import DataError
+from training.columns import (
+    BLANKS,
+    MISSING,
+    MISSING_AMONG_NUMBERS,
+    FloatArray,
+    IntArray,
+    ObjectArray,
+)
+
+SEPARATORS = (",", ";", "\t", "|")
+
+_CODE = r"^0\d"  # 007 is a code, not the number 7
+_LONG_CODE = r"^[+-]?\d{16,}$"
+_SAMPLE_BYTES = 200_000
+_DECIMAL_COMMA = r"^[+-]?\d+(,\d+)?$"
+
+
+def find_tables(source: Path | str | Iterable[Path | str]) -> list[Path]:
+    """List the table files that `source` means: files, and what folders hold, sorted by path.
+
+    Raises DataError if there are none, or a file does not exist.
+    """
+    sources = [source] if isinstance(source, str | Path) else list(source)
+    found: list[Path] = []
+    for item in map(Path, sources):
+        if item.is_dir():
+            inside = sorted(
+                p for p in item.rglob("*") if p.is_file() and not p.name.startswith(".")
+            )
+            found += [path for path in inside if _is_table_name(path.name)]
+        elif item.is_file():
+            found.append(item)
+        else:
+            raise DataError(f"{item}: there is no such file")
+    if not found:
+        shown = ", ".join(str(item) for item in sources) or "nothing"
+        raise DataError(
+            f"{shown}: no table here; a table ends in .csv, .tsv, .txt, .gz or .parquet"
+        )
+    return found
+
+
+def _is_table_name(name: str) -> bool:
+    return name.lower().endswith(
+        (".csv", ".tsv", ".txt", ".parquet", ".pq", ".csv.gz", ".tsv.gz", ".gz")
+    )
+
+
+def read_table(
+    source: Path | str | Iterable[Path | str],
+    *,
+    separator: str = "",
+    encoding: str = "",
+    columns: Sequence[str] = (),
+) -> pd.DataFrame:
+    """Read one table from files or folders of CSV (also gzipped) and Parquet.
+
+    Separator and encoding are found out unless given; `columns` names the columns of CSV files
+    without a header. Values are typed by looking at every row: whole numbers, numbers, or text;
+    cells that say "NA" or nothing are missing. Several files are put one below the other, matched
+    by column name. Raises DataError, naming the file, for anything that is not a table.
+    """
+    texts: list[pa.Table] = []
+    frames: list[pd.DataFrame] = []
+    decimal_commas = False
+    for path in find_tables(source):
+        content = _read_bytes(path)
+        if content[:4] == b"PAR1":
+            frames.append(_read_parquet(path, content))
+            continue
+        text = _to_utf8(path, content, encoding)
+        used = separator or find_separator(text[:_SAMPLE_BYTES].decode("utf-8", "ignore"))
+        decimal_commas |= used != ","
+        texts.append(_read_csv(path, text, used, columns))
+    if texts:
+        joined = pa.concat_tables(texts, promote_options="default")
+        frames.insert(0, _type_columns(joined, decimal_commas))
+    filled = [frame for frame in frames if len(frame)] or frames[:1]
+    if len(filled) == 1:
+        return filled[0]
+    return pd.concat(filled, ignore_index=True)
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        content = path.read_bytes()
+        if content[:2] == b"\x1f\x8b":
+            content = gzip.decompress(content)
+    except (OSError, EOFError, gzip.BadGzipFile) as error:
+        raise DataError(f"{path.name}: cannot be read: {error}") from error
+    if not content.strip():
+        raise DataError(f"{path.name}: is empty")
+    if content[:2] == b"PK" or content[:8] == b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1":
+        raise DataError(f"{path.name}: is a spreadsheet or an archive; save it as CSV")
+    return content
+
+
+def _read_parquet(path: Path, content: bytes) -> pd.DataFrame:
+    try:
+        frame: pd.DataFrame = pa.parquet.read_table(pa.BufferReader(content)).to_pandas()
+    except (pa.ArrowException, ValueError, OSError) as error:
+        raise DataError(f"{path.name}: is not a readable Parquet file: {error}") from error
+    if not isinstance(frame.index, pd.RangeIndex):
+        frame = frame.reset_index()
+    frame.columns = [str(name) for name in frame.columns]
+    _check_names(path, list(frame.columns))
+    for name in frame.columns:
+        values = frame[name]
+        if values.dtype == object and len(values) and values.map(_is_decimal).all():
+            frame[name] = values.astype(np.float64)
+    return frame
+
+
+def _is_decimal(value: Any) -> bool:
+    return value is None or type(value).__name__ == "Decimal"
+
+
+def _to_utf8(path: Path, content: bytes, encoding: str) -> bytes:
+    """Bring a text file to UTF-8 without a byte-order mark; raises DataError if it is no text."""
+    if content.startswith(codecs.BOM_UTF8):
+        content = content[3:]
+    if content[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        encoding = "utf-16"
+    if encoding in ("", "utf-8"):
+        if _is_utf8(content):
+            if b"\x00" in content[:65536]:
+                raise DataError(f"{path.name}: is not a text file; give CSV or Parquet")
+            return content
+        if encoding == "utf-8":
+            raise DataError(f'{path.name}: is not UTF-8; set [data] encoding, e.g. "latin-1"')
+        if _is_binary(content[:65536]):
+            raise DataError(f"{path.name}: is not a text file; give CSV or Parquet")
+        encoding = "cp1252"  # what is called latin-1 in the wild
+    try:
+        if encoding == "latin-1":
+            encoding = "cp1252" if not _has_c1(content) else "latin-1"
+        return content.decode(encoding).encode()
+    except (UnicodeDecodeError, LookupError):
+        return content.decode("latin-1").encode()
+
+
+def _is_utf8(content: bytes) -> bool:
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    try:
+        for start in range(0, len(content), 1 << 22):
+            decoder.decode(content[start : start + (1 << 22)])
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _is_binary(head: bytes) -> bool:
+    """Say whether bytes hold control characters that no text has."""
+    return any(byte < 32 and byte not in b"\t\n\r\f\v\x1b" for byte in head)
+
+
+def _has_c1(content: bytes) -> bool:
+    """Say whether bytes are in use that Windows-1252 leaves undefined."""
+    return any(byte in content for byte in (b"\x81", b"\x8d", b"\x8f", b"\x90", b"\x9d"))
+
+
+def find_separator(text: str) -> str:
+    """Find the separator that splits the first lines most evenly; a comma for a single column."""
+    sample = text[: text.rfind("\n") + 1] or text
+    best, best_score = ",", (0.0, 0)
+    for candidate in SEPARATORS:
+        try:
+            rows = csv.reader(io.StringIO(sample, newline=""), delimiter=candidate)
+            widths = [len(row) for row, _ in zip(rows, range(200), strict=False) if row]
+        except csv.Error:
+            continue
+        if not widths or widths[0] < 2:
+            continue
+        score = (sum(width == widths[0] for width in widths) / len(widths), widths[0])
+        if score > best_score:
+            best, best_score = candidate, score
+    return best
+
+
+def _read_csv(path: Path, text: bytes, separator: str, columns: Sequence[str]) -> pa.Table:
+    """Read every cell as text; raises DataError naming a row with too many or too few fields."""
+    header = list(columns) or _read_header(path, text, separator)
+    _check_names(path, header)
+    ragged: list[tuple[int | None, int, int]] = []
+
+    def skip(row: pa.csv.InvalidRow) -> str:
+        ragged.append((row.number, row.expected_columns, row.actual_columns))
+        return "skip"
+
+    try:
+        table = pa.csv.read_csv(
+            pa.BufferReader(text),
+            read_options=pa.csv.ReadOptions(
+                column_names=header,
+                skip_rows=0 if columns else 1,
+                block_size=1 << 24,
+            ),
+            parse_options=pa.csv.ParseOptions(
+                delimiter=separator,
+                newlines_in_values=b'"' in text,
+                ignore_empty_lines=len(header) > 1,
+                invalid_row_handler=skip,
+            ),
+            convert_options=pa.csv.ConvertOptions(
+                column_types={name: pa.string() for name in header}, strings_can_be_null=False
+            ),
+        )
+    except (pa.ArrowException, ValueError) as error:
+        if "Empty CSV file" in str(error):
+            return pa.table({name: pa.array([], pa.string()) for name in header})
+        raise DataError(f"{path.name}: cannot be read as CSV: {error}") from error
+    if ragged:
+        number, expected, actual = ragged[0]
+        row = "a row" if number is None else f"row {number - 1}"
+        raise DataError(
+            f"{path.name}: {len(ragged)} rows do not have {expected} fields; {row} has {actual}. "
+            "Check the separator and quotes"
+        )
+    return table
+
+
+def _read_header(path: Path, text: bytes, separator: str) -> list[str]:
+    """Read the names of the columns, and rename what has none as column_1, column_2, ..."""
+    head = io.StringIO(text[: 1 << 20].decode("utf-8", "ignore"), newline="")
+    try:
+        names = next(row for row in csv.reader(head, delimiter=separator) if row)
+    except (StopIteration, csv.Error) as error:
+        raise DataError(f"{path.name}: has no header") from error
+    return [name.strip(BLANKS) or f"column_{i + 1}" for i, name in enumerate(names)]
+
+
+def _check_names(path: Path, names: list[str]) -> None:
+    twice = (
+        sorted({name for name in names if names.count(name) > 1})
+        if len(set(names)) < len(names)
+        else []
+    )
+    if twice:
+        raise DataError(f"{path.name}: more than one column is named {', '.join(map(repr, twice))}")
+
+
+def _type_columns(table: pa.Table, decimal_commas: bool) -> pd.DataFrame:
+    """Type columns of text: whole numbers, numbers, or text; a missing cell is NaN or None."""
+    typed: dict[str, Any] = {}
+    for name, cells in zip(table.column_names, table.columns, strict=True):
+        typed[name] = type_cells(cells, decimal_commas=decimal_commas)
+    return pd.DataFrame(typed, index=pd.RangeIndex(table.num_rows))
+
+
+def type_cells(cells: pa.ChunkedArray, *, decimal_commas: bool = False) -> NDArray[Any]:
+    """Type one column of text cells as int64, float64 (missing: NaN) or object (missing: None)."""
+    numbers = _cast_numbers(cells)
+    if numbers is not None:
+        return numbers
+    cells = pc.utf8_trim(cells, characters=BLANKS)
+    lowered = pc.utf8_lower(cells)
+    absent = pc.is_in(lowered, value_set=pa.array(MISSING_AMONG_NUMBERS))
+    numbers = _cast_numbers(pc.if_else(absent, pa.scalar(None, pa.string()), cells))
+    if numbers is None and decimal_commas:
+        filled = pc.if_else(absent, pa.scalar(None, pa.string()), cells)
+        if pc.all(pc.match_substring_regex(filled, _DECIMAL_COMMA)).as_py():
+            numbers = _cast_numbers(pc.replace_substring(filled, ",", "."))
+    if numbers is not None:
+        return numbers
+    missing = pc.is_in(lowered, value_set=pa.array(MISSING))
+    return _share_texts(pc.if_else(missing, pa.scalar(None, pa.string()), cells))
+
+
+def _cast_numbers(cells: pa.ChunkedArray) -> NDArray[Any] | None:
+    """Read text cells as exact numbers; None if one is no number or a code, or all are missing."""
+    if cells.null_count == len(cells):
+        return None
+    try:
+        numbers = cells.cast(pa.float64()).to_numpy()
+    except pa.ArrowInvalid:
+        return None
+    zeros = cells.filter(pc.starts_with(cells, "0"))
+    if pc.any(pc.match_substring_regex(zeros, _CODE)).as_py():
+        return None
+    finite = numbers[np.isfinite(numbers)]
+    if len(finite) and np.abs(finite).max() > LARGEST_INTEGER:
+        if pc.any(pc.match_substring_regex(cells, _LONG_CODE)).as_py():
+            return None  # digits beyond float64: a code, not a quantity
+    elif not cells.null_count:
+        with suppress(pa.ArrowInvalid):
+            return cast("IntArray", cells.cast(pa.int64()).to_numpy())
+    return cast("FloatArray", numbers.astype(np.float64))
+
+
+def _share_texts(texts: pa.ChunkedArray) -> ObjectArray:
+    """Turn text cells into Python objects, one object for each distinct text."""
+    encoded = pc.dictionary_encode(texts.combine_chunks())
+    if isinstance(encoded, pa.ChunkedArray):
+        encoded = encoded.combine_chunks()
+    words = np.array([*encoded.dictionary.to_pylist(), None], dtype=object)
+    places = pc.fill_null(encoded.indices, len(words) - 1).to_numpy(zero_copy_only=False)
+    return cast("ObjectArray", words[places])
