@@ -19,9 +19,9 @@ one. Three kinds of tables:
   form of the coordinates around a centre.
 
 How trees are evaluated: every leaf of every tree is one bit of a long integer. For each feature the
-integers of the leaves that a value does not rule out are worked out at load, one for each interval
-between neighbouring thresholds, so that scoring a row is a binary search and a bitwise *and* per
-feature, which leaves exactly one bit a tree (after Lucchese et al., "QuickScorer", SIGIR 2015).
+integers of the leaves that a value rules out are worked out at load, one for each interval between
+neighbouring thresholds, so that scoring a row is a binary search and a bitwise *or* per feature,
+after which exactly one bit a tree is left (after Lucchese et al., "QuickScorer", SIGIR 2015).
 Where that would take too much memory (deep forests), each tree is walked from its root instead.
 Both add the leaves in scikit-learn's order, so that the sum has the same bits.
 """
@@ -31,11 +31,12 @@ from __future__ import annotations
 import json
 import math
 import struct
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache
-from operator import getitem
+from functools import cache, cached_property
+from itertools import accumulate
+from operator import getitem, or_
 from typing import Any, Protocol
 
 from core.errors import EngineError
@@ -612,8 +613,6 @@ class _Forest:
         ]
         self._nodes: list[_Node] | None = None
         self._prepared: dict[tuple[float, ...], list[_Node]] = {}
-        self._depth = self._measure_depth()
-        self._widen_plan()
         masks = _Masks.build(self)
         self.margins: Callable[[Vector], list[float]] = (
             self._margins_walked if masks is None else self._margins_from(masks)
@@ -638,8 +637,8 @@ class _Forest:
 
     def _margins_walked(self, vector: Vector) -> list[float]:
         if self._nodes is None:
-            self._nodes = self._build_nodes()
-        x = self._widen(vector)
+            self._nodes = self._link(None, ())
+        x = self._plan.widen(vector)
         leaves: list[Any] = []
         found = leaves.append
         for node in self._nodes:
@@ -672,61 +671,12 @@ class _Forest:
         value = self._value[node]
         return value if self._rows is None else self._rows[int(value)]
 
-    # Walking.
+    @cached_property
+    def _plan(self) -> _Plan:
+        return _Plan(self)
 
-    def _widen_plan(self) -> None:
-        """Plan the positions that make every test read `x[position] <= threshold`.
-
-        Missing values that take the first child become minus infinity at a position of their own;
-        a test on a set of codes becomes 0 (a member) or 1, compared with 0.5.
-        """
-        width = 1 + max(self._feature, default=-1)
-        lows: dict[int, int] = {}
-        members: dict[tuple[int, int, bool], int] = {}
-        positions = []
-        for feature, test, value in zip(self._feature, self._test, self._value, strict=True):
-            if feature < 0 or test == AT_MOST:
-                positions.append(feature)
-            elif test == AT_MOST_OR_MISSING:
-                positions.append(lows.setdefault(feature, len(lows)))
-            else:
-                key = (feature, int(value), test == AMONG_OR_MISSING)
-                positions.append(members.setdefault(key, len(members)))
-        self._lows = list(lows)
-        self._members = [(f, self._sets[s], missing) for f, s, missing in members]
-        starts = {AT_MOST: 0, AT_MOST_OR_MISSING: width}
-        after = width + len(lows)
-        self._positions = [
-            position if feature < 0 else position + starts.get(test, after)
-            for feature, test, position in zip(self._feature, self._test, positions, strict=True)
-        ]
-        self._used = width
-        self._owners = [*range(width), *self._lows, *(f for f, _, _ in self._members)]
-
-    def _widen(self, vector: Vector) -> list[float]:
-        x = list(vector[: self._used])
-        for feature in self._lows:
-            value = vector[feature]
-            x.append(value if value == value else -math.inf)
-        for feature, codes, missing in self._members:
-            value = vector[feature]
-            x.append(0.0 if (missing if value != value else value in codes) else 1.0)
-        return x
-
-    def _build_nodes(self) -> list[_Node]:
-        """Link the trees as nested tuples and give their roots."""
-        nodes: list[_Node] = [None] * len(self._feature)
-        for i in range(len(nodes) - 1, -1, -1):
-            if self._feature[i] < 0:
-                nodes[i] = self.leaf(i)
-            else:
-                threshold = self._value[i] if self._test[i] <= AT_MOST_OR_MISSING else 0.5
-                nodes[i] = (self._positions[i], threshold, nodes[i + 1], nodes[self._other[i]])
-        return [nodes[root] for root in self._roots]
-
-    # Explaining.
-
-    def _measure_depth(self) -> int:
+    @cached_property
+    def _depth(self) -> int:
         """Count the splits on the longest path."""
         depth = [0] * len(self._feature)
         for i in range(len(depth) - 1, -1, -1):
@@ -734,29 +684,26 @@ class _Forest:
                 depth[i] = 1 + max(depth[i + 1], depth[self._other[i]])
         return max(depth, default=0)
 
-    def _prepare(self, baseline: tuple[float, ...], players: Sequence[int]) -> list[_Node]:
-        """Link the trees with the baseline's side and the column of every split."""
-        if baseline in self._prepared:
-            return self._prepared[baseline]
-        b = self._widen(baseline)
-        owners = [players[feature] for feature in self._owners]
+    def _link(self, baseline: Vector | None, players: Sequence[int]) -> list[_Node]:
+        """Link the trees as nested tuples and give their roots.
+
+        With a baseline, a split also has its side (does the test hold?) and its column's player.
+        """
+        plan = self._plan
+        b = None if baseline is None else plan.widen(baseline)
+        owners = [players[feature] for feature in plan.owners] if players else []
         nodes: list[_Node] = [None] * len(self._feature)
         for i in range(len(nodes) - 1, -1, -1):
             if self._feature[i] < 0:
                 nodes[i] = self.leaf(i)
-            else:
-                position = self._positions[i]
-                threshold = self._value[i] if self._test[i] <= AT_MOST_OR_MISSING else 0.5
-                nodes[i] = (
-                    position,
-                    threshold,
-                    nodes[i + 1],
-                    nodes[self._other[i]],
-                    b[position] <= threshold,
-                    owners[position],
-                )
-        self._prepared[baseline] = [nodes[root] for root in self._roots]
-        return self._prepared[baseline]
+                continue
+            position = plan.positions[i]
+            threshold = self._value[i] if self._test[i] <= AT_MOST_OR_MISSING else 0.5
+            split = (position, threshold, nodes[i + 1], nodes[self._other[i]])
+            if b is not None:
+                split += (b[position] <= threshold, owners[position])  # type: ignore[assignment]
+            nodes[i] = split
+        return [nodes[root] for root in self._roots]
 
     def attribute(
         self, vector: Vector, baseline: tuple[float, ...], players: Sequence[int], count: int
@@ -767,8 +714,10 @@ class _Forest:
         row's side counts for its column and a leaf on the baseline's side against it, with the
         weight of a player among a + c of whom a must be the row's and c the baseline's.
         """
-        roots = self._prepare(baseline, players)
-        x = self._widen(vector)
+        if baseline not in self._prepared:
+            self._prepared[baseline] = self._link(baseline, players)
+        roots = self._prepared[baseline]
+        x = self._plan.widen(vector)
         weights = _shapley_weights(min(count, self._depth) + 1)
         if self._rows is None:
             found = []
@@ -783,6 +732,48 @@ class _Forest:
                 _attribute_trees(roots, x, credit, weights, k)
                 found.append(credit)
         return [[value / self._divisor for value in credit] for credit in found]
+
+
+class _Plan:
+    """Widens a vector so that every test of a forest reads `x[position] <= threshold`.
+
+    Missing values that take the first child become minus infinity at a position of their own; a
+    test on a set of codes becomes 0 (a member) or 1, compared with 0.5. `owners` has the feature
+    that each position comes from, `positions` the position that each node reads.
+    """
+
+    def __init__(self, forest: _Forest) -> None:
+        width = 1 + max(forest._feature, default=-1)
+        lows: dict[int, int] = {}
+        members: dict[tuple[int, int, bool], int] = {}
+        places = []
+        nodes = list(zip(forest._feature, forest._test, forest._value, strict=True))
+        for feature, test, value in nodes:
+            if feature < 0 or test == AT_MOST:
+                places.append(feature)
+            elif test == AT_MOST_OR_MISSING:
+                places.append(width + lows.setdefault(feature, len(lows)))
+            else:
+                key = (feature, int(value), test == AMONG_OR_MISSING)
+                places.append(-2 - members.setdefault(key, len(members)))
+        # Sets come last, after as many positions as there turned out to be.
+        after = width + len(lows)
+        self.positions = [after - 2 - place if place < -1 else place for place in places]
+        self.owners = [*range(width), *lows, *(feature for feature, _, _ in members)]
+        self._width = width
+        self._lows = list(lows)
+        self._members = [(f, forest._sets[s], missing) for f, s, missing in members]
+
+    def widen(self, vector: Vector) -> list[float]:
+        """Give the vector with the positions that tests read."""
+        x = list(vector[: self._width])
+        for feature in self._lows:
+            value = vector[feature]
+            x.append(value if value == value else -math.inf)
+        for feature, codes, missing in self._members:
+            value = vector[feature]
+            x.append(0.0 if (missing if value != value else value in codes) else 1.0)
+        return x
 
 
 def _attribute_trees(
@@ -847,32 +838,29 @@ _Lookup = tuple[int, int, list[float], list[int], dict[float, int] | None]
 
 
 class _Masks:
-    """Finds the leaves of all trees at once, by bitwise and."""
+    """Finds the leaves of all trees at once, by bitwise or."""
 
-    def __init__(
-        self, lookups: list[_Lookup], leaves: list[list[Any]], widths: list[int], everything: int
-    ) -> None:
+    def __init__(self, lookups: list[_Lookup], layout: _Layout) -> None:
         self._lookups = lookups
-        self._leaves = leaves
-        layout = struct.Struct("<" + "".join(_WORDS[width] for width in widths))
-        self._split = layout.unpack
-        self._bytes = layout.size
-        self._all = everything
+        self._leaves = layout.leaves
+        self._split = layout.words.unpack
+        self._bytes = layout.words.size
+        self._all = layout.all
 
     def find(self, vector: Vector) -> Iterable[Any]:
         """Give the leaf that the row reaches in each tree, in order."""
-        alive = self._all
+        ruled = 0
         for feature, missing, cuts, masks, codes in self._lookups:
             value = vector[feature]
             if value != value:
-                alive &= missing
+                ruled |= missing
             elif codes is None:
-                alive &= masks[bisect_left(cuts, value)]
+                ruled |= masks[bisect_left(cuts, value)]
             else:
                 known = codes.get(value)
-                alive &= masks[bisect_left(cuts, value)] if known is None else known
+                ruled |= masks[bisect_left(cuts, value)] if known is None else known
         # One bit is left in the word of each tree; its position is the leaf's, counted from 1.
-        words = self._split(alive.to_bytes(self._bytes, "little"))
+        words = self._split((self._all ^ ruled).to_bytes(self._bytes, "little"))
         return map(getitem, self._leaves, map(int.bit_length, words))
 
     @classmethod
@@ -885,12 +873,12 @@ class _Masks:
         for node, feature in enumerate(forest._feature):
             if feature >= 0:
                 splits.setdefault(feature, []).append(node)
-        cells = sum(len({forest._value[n] for n in nodes}) + 2 for nodes in splits.values())
+        cells = sum(len(nodes) + 2 for nodes in splits.values())
         cells += sum(len(codes) for codes in forest._sets)
         if cells * layout.bits // 8 > MASK_BYTES:
             return None
         lookups = [_build_lookup(forest, layout, f, nodes) for f, nodes in sorted(splits.items())]
-        return cls(lookups, layout.leaves, layout.widths, layout.all)
+        return cls(lookups, layout)
 
 
 _WORDS = {8: "B", 16: "H", 32: "I", 64: "Q"}
@@ -900,102 +888,90 @@ class _Layout:
     """Which bit each leaf is: trees one after another, each in the smallest word that holds it."""
 
     def __init__(self, forest: _Forest) -> None:
-        feature, other = forest._feature, forest._other
+        feature, other, roots = forest._feature, forest._other, forest._roots
         size = len(feature)
         counts = [1] * size
         for i in range(size - 1, -1, -1):
             if feature[i] >= 0:
                 counts[i] = counts[i + 1] + counts[other[i]]
-        self.counts = counts
-        self.first = [0] * size
-        self.largest = max((counts[root] for root in forest._roots), default=0)
-        self.widths: list[int] = []
-        self.leaves: list[list[Any]] = []
-        self.bits = 0
-        self.all = 0
+        self.largest = max((counts[root] for root in roots), default=0)
         if self.largest > MASK_LEAVES:
             return
-        for root in forest._roots:
-            self.first[root] = self.bits
-            width = next(width for width in _WORDS if width >= counts[root])
-            self.widths.append(width)
-            self.bits += width
-        for i in range(size):
-            if feature[i] >= 0:
-                self.first[i + 1] = self.first[i]
-                self.first[other[i]] = self.first[i] + counts[i + 1]
-        self.all = sum(self.below(root) for root in forest._roots)
-        self.leaves = [[None] for _ in forest._roots]
-        tree = -1
-        roots = set(forest._roots)
-        for i in range(size):
-            if i in roots:
-                tree += 1
-            if feature[i] < 0:
-                self.leaves[tree].append(forest.leaf(i))
+        self.widths = [next(w for w in _WORDS if w >= counts[root]) for root in roots]
+        self.words = struct.Struct("<" + "".join(_WORDS[width] for width in self.widths))
+        self.leaves: list[list[Any]] = []
+        self.tree_of = [0] * size
+        self._offset = list(accumulate(self.widths, initial=0))
+        self._place = [0] * size
+        # The leaves below a node, as bits of its tree's word.
+        self._word = [0] * size
+        place, word = self._place, self._word
+        for tree, (root, end) in enumerate(zip(roots, [*roots[1:], size], strict=True)):
+            leaves: list[Any] = [None]
+            for i in range(root, end):
+                self.tree_of[i] = tree
+                count, at = counts[i], place[i]
+                word[i] = ((1 << count) - 1) << at
+                if feature[i] >= 0:
+                    place[i + 1] = at
+                    place[other[i]] = at + counts[i + 1]
+                else:
+                    leaves.append(forest.leaf(i))
+            self.leaves.append(leaves)
+        self.all = self.join([word[root] for root in roots])
+        self.bits = self._offset[-1]
+
+    def word(self, node: int) -> int:
+        """Give the leaves below a node as bits of its tree's word."""
+        return self._word[node]
 
     def below(self, node: int) -> int:
-        """Give the mask of the leaves below a node."""
-        count: int = self.counts[node]
-        return int(((1 << count) - 1) << self.first[node])
+        """Give the leaves below a node as bits of all trees' words."""
+        return self._word[node] << self._offset[self.tree_of[node]]
+
+    def join(self, words: list[int]) -> int:
+        """Put one word a tree together."""
+        return int.from_bytes(self.words.pack(*words), "little")
 
 
 def _build_lookup(forest: _Forest, layout: _Layout, feature: int, nodes: list[int]) -> _Lookup:
-    """Work out, for one feature, the leaves that each value leaves possible."""
-    everything = layout.all
+    """Work out, for one feature, the leaves that each value rules out."""
     test, value, other, sets = forest._test, forest._value, forest._other, forest._sets
-    # What a split rules out where its test holds, and where it does not.
-    holds = {n: layout.below(other[n]) for n in nodes}
-    fails = {n: layout.below(n + 1) for n in nodes}
-
-    def rule_out(chosen: Iterable[int]) -> int:
-        ruled = 0
-        for mask in chosen:
-            ruled |= mask
-        return everything & ~ruled
-
-    missing = rule_out(
-        holds[n] if test[n] in (AT_MOST_OR_MISSING, AMONG_OR_MISSING) else fails[n] for n in nodes
-    )
-    ordered = [n for n in nodes if test[n] in (AT_MOST, AT_MOST_OR_MISSING)]
-    grouped = [n for n in nodes if test[n] in (AMONG, AMONG_OR_MISSING)]
-    cuts = sorted({value[n] for n in ordered})
-    # Below every cut all tests hold; each cut passed turns the tests at it over.
-    at: dict[float, tuple[int, int]] = {}
-    for n in ordered:
-        held, failed = at.get(value[n], (0, 0))
-        at[value[n]] = (held | holds[n], failed | fails[n])
-    above = [0] * (len(cuts) + 1)
-    for i in range(len(cuts) - 1, -1, -1):
-        above[i] = above[i + 1] | at[cuts[i]][0]
-    unlisted = 0
-    for n in grouped:
-        unlisted |= fails[n]
-    by_order = []
-    passed = 0
-    for i in range(len(cuts) + 1):
-        by_order.append(passed | above[i])
-        if i < len(cuts):
-            passed |= at[cuts[i]][1]
-    masks = [everything & ~(ruled | unlisted) for ruled in by_order]
+    below = layout.below
+    ordered = sorted((n for n in nodes if test[n] <= AT_MOST_OR_MISSING), key=value.__getitem__)
+    grouped = [n for n in nodes if test[n] > AT_MOST_OR_MISSING]
+    # Tests turn over tree by tree: what a tree's tests rule out together fits its small word.
+    missed = [0] * len(layout.widths)
+    for n in nodes:
+        holds = test[n] in (AT_MOST_OR_MISSING, AMONG_OR_MISSING)
+        missed[layout.tree_of[n]] |= layout.word(other[n] if holds else n + 1)
+    missing = layout.join(missed)
+    # Below every cut all tests hold and rule out their other child; each cut that a value has
+    # passed turns its test over. Of equal cuts the first is found, and the cells between are idle.
+    cuts = [value[n] for n in ordered]
+    passed = accumulate((below(n + 1) for n in ordered), or_, initial=0)
+    ahead = list(accumulate((below(other[n]) for n in reversed(ordered)), or_, initial=0))
+    by_order = list(map(or_, passed, reversed(ahead)))
     if not grouped:
-        return feature, missing, cuts, masks, None
-    # A listed code differs from an unlisted one only in the trees whose sets have it.
-    trees = sorted(forest._roots)
+        return feature, missing, cuts, by_order, None
     by_tree: dict[int, list[int]] = {}
     touched: dict[float, set[int]] = {}
+    unlisted = [0] * len(layout.widths)
     for n in grouped:
-        tree = bisect_right(trees, n) - 1
+        tree = layout.tree_of[n]
         by_tree.setdefault(tree, []).append(n)
+        unlisted[tree] |= layout.word(n + 1)
         for code in sets[int(value[n])]:
             touched.setdefault(code, set()).add(tree)
+    # A listed code differs from an unlisted one only in the trees whose sets have it.
     codes = {}
     for code, changed in touched.items():
-        ruled, whole = 0, 0
+        words = unlisted.copy()
         for tree in changed:
-            whole |= layout.below(trees[tree])
+            word = 0
             for n in by_tree[tree]:
-                ruled |= holds[n] if code in sets[int(value[n])] else fails[n]
-        i = bisect_left(cuts, code)
-        codes[code] = everything & ~(by_order[i] | unlisted & ~whole | ruled)
-    return feature, missing, cuts, masks, codes
+                word |= layout.word(other[n] if code in sets[int(value[n])] else n + 1)
+            words[tree] = word
+        codes[code] = by_order[bisect_left(cuts, code)] | layout.join(words)
+    rest = layout.join(unlisted)
+    return feature, missing, cuts, [ruled | rest for ruled in by_order], codes
