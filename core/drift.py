@@ -42,7 +42,6 @@ from numpy.typing import NDArray
 from core.contract import Contract
 from core.errors import DriftError
 from core.tails import (
-    chi_square_tail,
     exceedance_tail,
     f_tail,
     hypergeometric_tail,
@@ -625,27 +624,31 @@ def _disperse(column: ColumnBaseline, slot: Counts) -> Dispersion | None:
 
         return ratio
 
+    def largest(*parts: Any) -> Any:
+        return lambda starts, sizes: max(part(starts, sizes) for part in parts)
+
     values = column.values
     statistics: dict[str, Any] = {
         "missing": between((slot == values).astype(np.float64)),
         "unseen": between((slot == values + 1).astype(np.float64)),
     }
+    # Dependence is strongest along few directions: a mean over the bins' own effects would hide that
+    # the level moves from hour to hour, and with it every bin. The strongest counts for all of them.
     if column.kind == "number":
-        statistics["location"] = between(np.append(column.locations, (0.0, 0.0))[slot])
-        statistics["spread"] = between(np.append(column.spreads, (0.0, 0.0))[slot])
-        statistics["below"] = between((slot <= 1).astype(np.float64))
-        statistics["above"] = between(((slot >= values - 2) & (slot < values)).astype(np.float64))
-    if column.kind != "presence":
-        shares = np.bincount(slot, minlength=values)[:values] / len(slot)
-        used = np.flatnonzero(shares > 0)
-        each = [between((slot == i).astype(np.float64)) for i in used]
-        weights = 1.0 - shares[used]
-        weights = weights / weights.sum() if weights.sum() > 0 else np.ones(len(used)) / len(used)
-
-        def shape(starts: NDArray[np.intp], sizes: Floats) -> float:
-            return float(sum(w * one(starts, sizes) for w, one in zip(weights, each, strict=True)))
-
-        statistics["shape"] = shape
+        location = between(np.append(column.locations, (0.0, 0.0))[slot])
+        spread = between(np.append(column.spreads, (0.0, 0.0))[slot])
+        below = between((slot <= 1).astype(np.float64))
+        above = between(((slot >= values - 2) & (slot < values)).astype(np.float64))
+        statistics["location"], statistics["spread"] = location, spread
+        statistics["below"], statistics["above"] = (
+            largest(location, below),
+            largest(location, above),
+        )
+        statistics["shape"] = largest(location, spread, below, above)
+    elif column.kind == "category":
+        common = np.bincount(slot, minlength=values)[:values] >= max(20, len(slot) // 100)
+        each = [between((slot == i).astype(np.float64)) for i in np.flatnonzero(common)]
+        statistics["shape"] = largest(*each) if each else lambda starts, sizes: 1.0
     return _scales(len(slot), statistics)
 
 
@@ -1202,7 +1205,13 @@ def _test_shape(
     moved = int(np.argmax((p1 - p0) ** 2 / pooled))
     slots = np.flatnonzero(group == moved)
     where = _slot_name(column, int(slots[0]), int(slots[-1]))
-    return chi_square_tail(squares / effect, df), size, float(p0[moved]), float(p1[moved]), where
+    # The bins come from the same few rows as their counts, which widens the statistic: F with the
+    # baseline's rows as its degrees of freedom (chi-square for a large baseline) covers that.
+    degrees = n0 / effect
+    if effect > 1.0 and dispersion is not None:
+        degrees = min(degrees, max(dispersion.degrees(n1), 1.0))
+    p = f_tail(squares / effect / df, df, degrees)
+    return p, size, float(p0[moved]), float(p1[moved]), where
 
 
 def _slot_name(column: ColumnBaseline, first: int, last: int) -> str:
@@ -1297,6 +1306,8 @@ def _test_means(baseline: Baseline, joint: Joint, window: Summary, level: float)
     weight = window.rows * joint.rows / (window.rows + joint.rows) / effect
     squares = weight * float(means @ solved)
     rows = joint.rows / effect
+    if effect > 1.0 and joint.dispersion is not None:
+        rows = min(rows, joint.dispersion.degrees(window.rows))
     degrees = max(rows - d, 4.0)
     p = f_tail(squares * degrees / (d * max(rows - 1.0, degrees)), d, degrees)
     size = math.sqrt(max(squares - d, 0.0) / weight)
