@@ -246,9 +246,10 @@ def _refusal(error: ContractError) -> Refusal:
 def _header(event: Event, name: str) -> str | None:
     """Return a header, whatever the case of its name."""
     headers: Mapping[str, str] = event.get("headers") or {}
-    for key, value in headers.items():
-        if key.lower() == name:
-            return value
+    length = len(name)
+    for key in headers:
+        if len(key) == length and key.lower() == name:
+            return headers[key]
     return None
 
 
