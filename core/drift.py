@@ -632,8 +632,8 @@ def _disperse(column: ColumnBaseline, slot: Counts) -> Dispersion | None:
         "missing": between((slot == values).astype(np.float64)),
         "unseen": between((slot == values + 1).astype(np.float64)),
     }
-    # Dependence is strongest along few directions: a mean over the bins' own effects would hide that
-    # the level moves from hour to hour, and with it every bin. The strongest counts for all of them.
+    # Dependence is strongest along few directions: a mean over the bins' own effects would hide
+    # that the level moves from hour to hour, and with it every bin. The strongest counts for all.
     if column.kind == "number":
         location = between(np.append(column.locations, (0.0, 0.0))[slot])
         spread = between(np.append(column.spreads, (0.0, 0.0))[slot])
@@ -1060,12 +1060,18 @@ def _dispersion_of(baseline: Baseline, column: ColumnBaseline) -> Dispersion | N
     """Give a column's design effects.
 
     Outputs come from other rows than the inputs; their dependence in time is taken to be that of
-    the columns together.
+    the columns together. So is that of the distance, where it is larger than the distance's own: an
+    hour whose level is further out than any before moves all of its distances.
     """
-    if column.group != "output" or baseline.joint is None or baseline.joint.dispersion is None:
+    means = baseline.joint.dispersion if baseline.joint else None
+    if column.group == "input" or means is None:
         return column.dispersion
-    means = baseline.joint.dispersion
-    effects = dict.fromkeys(_STATISTICS, means.effects["means"])
+    common = means.effects["means"]
+    own = column.dispersion.effects if column.group == "joint" and column.dispersion else {}
+    effects = {}
+    for name in _STATISTICS:
+        padded = (*own.get(name, ()), *common)[: len(common)]
+        effects[name] = tuple(map(max, common, padded))
     return Dispersion(means.sizes, means.groups, effects)
 
 

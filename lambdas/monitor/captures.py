@@ -75,7 +75,9 @@ def _lines(chunks: Iterator[bytes]) -> Iterator[bytes | None]:
 
 def unzip_chunks(chunks: Iterator[bytes]) -> Iterator[bytes | None]:
     """Yield content, unzipped where it is gzipped; None at the end if it was cut short."""
-    first = next(chunks, b"")
+    first = b""
+    while len(first) < 2 and (more := next(chunks, None)) is not None:
+        first += more
     if first[:2] != b"\x1f\x8b":
         yield first
         yield from chunks

@@ -80,8 +80,8 @@ def render_window(
                 if window["expected_quality"]
                 else ""
             )
-            + ' <span class="soft">(an estimate from the model\'s own probabilities: right when only the '
-            "inputs move, blind to a change of the labels' meaning)</span></p>"
+            + ' <span class="soft">(an estimate from the model\'s own probabilities: right when '
+            "only the inputs move, blind to a change of the labels' meaning)</span></p>"
         )
     )
     trend = [
@@ -98,11 +98,11 @@ def render_window(
         + "<h2>Evidence by window</h2>"
         + _trend(trend)
         + '<h2>What moved</h2><p class="soft">The strongest test of each column, weighted by the '
-        "column's importance to the model. Evidence 1 is the line beyond which a change alarms, if it is "
-        'large enough as well.</p><div class="wide"><table><thead><tr><th>Change</th>'
+        "column's importance to the model. Evidence 1 is the line beyond which a change alarms, "
+        'if it is large enough as well.</p><div class="wide"><table><thead><tr><th>Change</th>'
         '<th class="n">Evidence</th><th class="n">Importance</th><th></th></tr></thead>'
-        f'<tbody>{rows}</tbody></table></div><h2>Distributions</h2><p class="soft">Grey: when trained. '
-        f'Blue: this window.</p><div class="cards">{cards}</div>'
+        f'<tbody>{rows}</tbody></table></div><h2>Distributions</h2><p class="soft">'
+        f'Grey: when trained. Blue: this window.</p><div class="cards">{cards}</div>'
         f"<h2>Basis</h2><p>{escape(verdict.calibration)}. Rows read from "
         f"{len(window['objects'])} captured objects:</p><ul>"
         + "".join(f"<li><code>{escape(key)}</code></li>" for key in window["objects"][:20])

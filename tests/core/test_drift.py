@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -110,7 +111,7 @@ def test_summaries_add_up_in_any_order_and_any_cut(sizes: list[int], random: Any
     cuts = [0, *np.cumsum(sizes).tolist(), sum(sizes) + 1]
     pieces = [
         count(baseline, {name: values[a:b] for name, values in columns.items()})
-        for a, b in zip(cuts[:-1], cuts[1:], strict=True)
+        for a, b in pairwise(cuts)
     ]
     random.shuffle(pieces)
     total = drift.Summary.empty(baseline)
@@ -141,7 +142,7 @@ def test_quantiles_come_back_from_the_counts() -> None:
 
 
 def test_windows_without_drift_keep_the_budget() -> None:
-    """400 windows over 20 baselines, 1 in 100 allowed: more than 10 has a probability below 0.3%."""
+    """400 windows over 20 baselines, 1 in 100 allowed: more than 10 is a 0.3% chance."""
     alarms = 0
     for seed in range(20):
         baseline = make_baseline(seed, n=600)
@@ -371,7 +372,7 @@ def _hours(generator: np.random.Generator, hours: int, rows: int) -> tuple[Any, 
 
 
 def test_dependence_in_time_enters_the_calibration() -> None:
-    """With times the hours' own variance is known and silent; without, half of the hours alarm."""
+    """With times the variance of hours is known and silent; without, many hours alarm."""
     contract = Contract(task="anomaly", columns=(Column("x", "number"), Column("y", "number")))
     generator = np.random.default_rng(20)
     x, times = _hours(generator, 100, 100)

@@ -1,0 +1,145 @@
+"""Show what the monitor concluded: now, and over the windows before."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from core.errors import OperationError
+from ops.deployment import Deployment, connect
+from ops.screen import console, print_json, print_table
+
+STATE = "monitor/state.json"
+SHOWN_COLUMNS = 12
+UNITS = {"m": "minutes", "h": "hours", "d": "days"}
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command `drift`."""
+    parser = subparsers.add_parser(
+        "drift",
+        help="what moved between training and now",
+        description="Show the monitor's newest verdict, and the windows since a moment.",
+        epilog="example: python -m ops drift --since 7d",
+    )
+    parser.add_argument("--stage", help="the stage (default: [project] stage)")
+    parser.add_argument(
+        "--since",
+        metavar="WHEN",
+        default="1d",
+        help="windows since a time (2026-01-31 or 2026-01-31T12:00) or an age (90m, 24h, 7d); "
+        "default: 1d",
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(func=main)
+
+
+def parse_since(text: str, now: datetime) -> datetime:
+    """Read a time or an age; raises OperationError with the two forms."""
+    if age := re.fullmatch(r"(\d+)([mhd])", text):
+        return now - timedelta(**{UNITS[age[2]]: int(age[1])})
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise OperationError(
+            f"--since {text!r} is neither a time (2026-01-31T12:00) nor an age (90m, 24h, 7d)"
+        ) from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def read_json(deployment: Deployment, key: str) -> Any:
+    """Read a JSON object of the stage's bucket; None where there is none."""
+    client = deployment.client("s3")
+    try:
+        return json.loads(client.get_object(Bucket=deployment.bucket, Key=key)["Body"].read())
+    except ClientError as error:
+        if error.response["Error"]["Code"] in ("NoSuchKey", "404"):
+            return None
+        raise
+
+
+def read_drift(deployment: Deployment, since: str) -> dict[str, Any]:
+    """Collect the monitor's state, its newest verdict, and the windows since a moment.
+
+    Ages count from the monitor's own time, so that they hold on the local cloud, whose clock can be
+    moved forward.
+    """
+    state = read_json(deployment, STATE)
+    if state is None:
+        return {"deployment": deployment.name, "time": None, "latest": None, "windows": []}
+    now = datetime.fromtimestamp(state["time"] / 1000, UTC)
+    start = parse_since(since, now)
+    windows = [w for w in state["history"] if datetime.fromisoformat(w["end"]) >= start]
+    latest = state["history"][-1] if state["history"] else None
+    return {
+        "deployment": deployment.name,
+        "time": now,
+        "report": f"s3://{deployment.bucket}/monitor/reports/index.html",
+        "standing": state["standing"],
+        "latest": latest and read_json(deployment, f"monitor/reports/{latest['name']}.json"),
+        "windows": windows,
+        "quality": state["quality"],
+        "labels": {key: state["labels"][key] for key in ("total", "new", "last")},
+        "problems": state["problems"],
+    }
+
+
+def main(args: argparse.Namespace) -> int:
+    """Print the state of drift and quality; exit status 0 whatever it is."""
+    found = read_drift(connect(args.stage), args.since)
+    if args.json:
+        print_json(found)
+        return 0
+    if found["time"] is None:
+        console.print(f"{found['deployment']}: the monitor has not run yet", markup=False)
+        return 0
+    console.print(f"{found['deployment']}  as of {found['time']:%Y-%m-%d %H:%M} UTC", markup=False)
+    latest = found["latest"]
+    if latest is None:
+        console.print("No window has been judged yet: too few predictions so far.")
+    else:
+        verdict = latest["verdict"]
+        word = f"drift since {latest['since']}" if verdict["alarm"] else "no drift"
+        console.print(
+            f"{word}: {latest['rows']} predictions until {latest['end']}, model {latest['run']}",
+            style="bold red" if verdict["alarm"] else "bold green",
+            markup=False,
+        )
+        console.print(verdict["calibration"], style="dim", markup=False)
+        print_table(
+            "What moved most (evidence 1 is the alarm's line)",
+            ("change", "evidence", ""),
+            [
+                (f["text"], f"{f['evidence'] / f['threshold']:.2f}", "alarms" * f["alarms"])
+                for f in verdict["ranking"][:SHOWN_COLUMNS]
+            ],
+        )
+        if latest["estimated_quality"] is not None:
+            console.print(
+                f"Estimated accuracy {latest['estimated_quality']:.3f}"
+                " (an estimate: blind to a change of what the label means)"
+            )
+    for run, quality in found["quality"].items():
+        console.print(
+            f"{quality['metric']} by {quality['rows']} labels: {quality['value']:.4f} "
+            f"({quality['low']:.4f} to {quality['high']:.4f}), holdout {quality['expected']:.4f}"
+            f"{'  DROPPED' if quality['dropped'] else ''}  [{run}]",
+            markup=False,
+        )
+    print_table(
+        f"Windows since {args.since}",
+        ("until", "rows", "evidence", "", "most moved"),
+        [
+            (w["end"], w["rows"], w["evidence"], "DRIFT" if w["alarm"] else "", w["top"])
+            for w in found["windows"]
+        ],
+    )
+    for problem in found["problems"]:
+        console.print(f"! {problem}", markup=False)
+    console.print(f"report: {found['report']}", markup=False)
+    return 0
