@@ -9,6 +9,7 @@ import difflib
 import hashlib
 import json
 import re
+import sys
 import tomllib
 from collections.abc import Iterator, Mapping
 from functools import cached_property
@@ -661,3 +662,7 @@ def _known_keys(path: tuple[str, ...]) -> list[str]:
 def _suggest(name: str, known: Mapping[str, Any] | list[str]) -> str:
     close = difflib.get_close_matches(name, list(known), n=1)
     return f"; did you mean {close[0]!r}?" if close else f"; use one of {', '.join(known)}"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps(settings_schema(), indent=1) + "\n")
