@@ -10,7 +10,7 @@ from moto.events.models import EventPattern
 from moto.events.models import Rule as MotoRule
 
 from local.events import EventError, fill_template, select, shape_input
-from tests.local.conftest import ACCOUNT, REGION, PartsHost
+from tests.local.parts import ACCOUNT, REGION, PartsHost
 
 PATTERNS: list[tuple[dict[str, Any], bool]] = [
     ({"source": ["aws.s3"]}, True),

@@ -14,7 +14,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from local.jobs import Jobs, draw_points, relative_key
-from tests.local.conftest import ACCOUNT, REGION, PartsHost
+from tests.local.parts import ACCOUNT, REGION, PartsHost
 
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/training"
 

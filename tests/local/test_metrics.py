@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from local.metric_math import MetricMathError, Windows, evaluate_expression
 from local.metrics import AlarmError, compute_statistic, judge_breaches
-from tests.local.conftest import REGION, PartsHost
+from tests.local.parts import REGION, PartsHost
 
 # The two tables of the CloudWatch User Guide, "Configuring how CloudWatch alarms treat missing
 # data": oldest point first, X breaches, 0 does not, - is missing; None = the state is kept.

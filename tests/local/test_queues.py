@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from local.queues import Queues
-from tests.local.conftest import ACCOUNT, REGION, PartsHost
+from tests.local.parts import ACCOUNT, REGION, PartsHost
 
 
 class Fed:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from local.schedules import ScheduleError, Schedules, next_time
-from tests.local.conftest import PartsHost
+from tests.local.parts import PartsHost
 
 START = datetime(2026, 1, 1, 0, 0, tzinfo=UTC).timestamp()  # A Thursday.
 

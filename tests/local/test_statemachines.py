@@ -14,7 +14,7 @@ from moto.awslambda.models import LambdaBackend
 
 from local.jobs import Jobs
 from local.statemachines import StateMachines
-from tests.local.conftest import ACCOUNT, PartsHost
+from tests.local.parts import ACCOUNT, PartsHost
 from tests.local.test_jobs import Factory
 
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/machine"

@@ -13,7 +13,7 @@ import pytest
 
 from local.log_patterns import PatternError, compile_pattern
 from local.streams import StreamError, Streams, fill_prefix
-from tests.local.conftest import ACCOUNT, REGION, PartsHost
+from tests.local.parts import ACCOUNT, REGION, PartsHost
 
 CAPTURE = json.dumps(
     {"capture": 1, "run": "r1", "rows": [{"a": None, "b": True}], "note": "ERROR x"}
