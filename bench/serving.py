@@ -1,0 +1,441 @@
+"""Measures the predict function beside scikit-learn and pandas: warm, cold, batch, size, parity.
+
+One table of 15 mixed columns, one histogram gradient boosting model of 200 trees, one request an
+API Gateway event, one core. The reference handler does what such handlers usually do: JSON to a
+DataFrame to the fitted pipeline to JSON. Every handler does all of its work in the time measured:
+parsing, scoring, the response, and (ours) validating and the metrics and capture lines.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import itertools
+import json
+import math
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bench.cold import open_predict
+from core import bundle
+from core.contract import Column, Contract
+from core.engine import ONNX_INPUT, ONNX_OUTPUT, TableEngine, load_engine
+
+ROOT = Path(__file__).resolve().parent.parent
+TREES = 200
+NUMBERS, CATEGORIES, LEVELS = 10, 5, 12
+TRAINING_ROWS = 20_000
+BATCH_ROWS = 1_000
+
+Matrix = npt.NDArray[np.float64]
+Handler = Callable[[dict[str, Any]], dict[str, Any]]
+
+
+def run(quick: bool) -> dict[str, Any]:
+    """Measure everything once; `quick` takes fewer repetitions, not smaller models."""
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1):
+        return _measure(quick)
+
+
+def _measure(quick: bool) -> dict[str, Any]:
+    from training.export import export_model, prove_parity
+
+    contract = _contract()
+    rows, target = _draw(TRAINING_ROWS, seed=0)
+    model, pipeline = _fit(contract, rows, target)
+    exported = export_model(model, contract, rows[0], threshold=0.5)
+    fresh, _ = _draw(5_000 if quick else 50_000, seed=1)
+    proof = prove_parity(
+        model, exported, fresh, contract, most_adversarial_rows=10_000 if quick else 60_000
+    )
+    engine = load_engine(exported.model_json)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch) / "model"
+        _write_bundle(folder, contract, exported.model_json, exported.onnx)
+        _write_pipeline(Path(scratch) / "pipeline.joblib", pipeline)
+        handlers: dict[str, Handler] = {
+            "table": open_predict(folder, "table"),
+            "onnx": open_predict(folder, "onnx"),
+            "sklearn_pandas": _open_reference(pipeline, contract),
+        }
+        requests = [_request(contract, fresh[i : i + 1]) for i in range(500)]
+        batch = _request(contract, fresh[:BATCH_ROWS])
+        _check_agreement(handlers, requests[:20])
+        warm = {
+            name: _time_requests(handler, requests, 40 if name == "sklearn_pandas" else 500, quick)
+            for name, handler in handlers.items()
+        }
+        figures = {
+            "warm_p50_us": {name: _quantile(times, 0.5) for name, times in warm.items()},
+            "warm_p99_us": {name: _quantile(times, 0.99) for name, times in warm.items()},
+            "engine_p50_us": _time_engines(engine, exported.onnx, fresh, quick),
+            "batch_rows_per_s": {
+                name: round(BATCH_ROWS / _best(lambda h=handler: h(batch), 3 if quick else 10))  # type: ignore[misc]
+                for name, handler in handlers.items()
+            },
+            "cold_ms": _measure_cold(Path(scratch), folder, requests[0], 3 if quick else 9),
+            "table_load_ms": round(
+                1e3 * _best(lambda: load_engine(exported.model_json), 3 if quick else 10), 1
+            ),
+        }
+    sizes, absent = _measure_assets()
+    return {
+        **figures,
+        "asset_zip_mb": sizes,
+        "model_kb": {
+            "table": round(len(exported.model_json) / 1024),
+            "onnx": round(len(exported.onnx) / 1024),
+        },
+        "parity": proof.to_dict(),
+        **_measure_explanations(engine, fresh, quick),
+        "absent": {**_absent_peers(), **absent},
+    }
+
+
+# The model.
+
+
+def _contract() -> Contract:
+    numbers = [Column(f"number {i}", "number", missing=True) for i in range(NUMBERS)]
+    levels = tuple(f"level {i}" for i in range(LEVELS))
+    categories = [
+        Column(f"category {i}", "category", categories=levels, missing=True)
+        for i in range(CATEGORIES)
+    ]
+    return Contract(
+        task="binary",
+        columns=(*numbers, *categories),
+        target="target",
+        classes=("no", "yes"),
+        positive="yes",
+    )
+
+
+def _draw(count: int, *, seed: int) -> tuple[Matrix, npt.NDArray[np.int64]]:
+    """Draw encoded rows (3% of values missing) and a target with interactions."""
+    draw = np.random.default_rng(seed)
+    numbers = draw.normal(size=(count, NUMBERS)) * 10.0 ** draw.integers(-2, 4, NUMBERS)
+    codes = draw.integers(0, LEVELS, size=(count, CATEGORIES)).astype(np.float64)
+    unit = numbers / numbers.std(axis=0)
+    signal = (
+        2 * unit[:, 0] * unit[:, 1]
+        + unit[:, 2]
+        + 2 * np.isin(codes[:, 0], [1, 5, 7])
+        + unit[:, 3] * (codes[:, 2] > 5)
+        + draw.normal(size=count)
+    )
+    rows = np.column_stack([numbers, codes])
+    rows[draw.random(rows.shape) < 0.03] = np.nan
+    return rows, (signal > np.median(signal)).astype(np.int64)
+
+
+def _fit(contract: Contract, rows: Matrix, target: npt.NDArray[np.int64]) -> tuple[Any, Any]:
+    """Fit the model on encoded rows; give it and a pipeline that takes a DataFrame to it."""
+    from sklearn.compose import ColumnTransformer
+    from sklearn.ensemble import HistGradientBoostingClassifier
+    from sklearn.pipeline import Pipeline
+    from sklearn.preprocessing import OrdinalEncoder
+
+    positions = list(range(NUMBERS, NUMBERS + CATEGORIES))
+    model = HistGradientBoostingClassifier(
+        max_iter=TREES, categorical_features=positions, early_stopping=False, random_state=0
+    ).fit(rows, target)
+    names = [column.name for column in contract.columns]
+    encoder = OrdinalEncoder(
+        categories=[list(column.categories) for column in contract.columns[NUMBERS:]],
+        handle_unknown="use_encoded_value",
+        unknown_value=LEVELS,
+        encoded_missing_value=np.nan,
+    )
+    prepare = ColumnTransformer(
+        [("numbers", "passthrough", names[:NUMBERS]), ("categories", encoder, names[NUMBERS:])]
+    )
+    prepare.fit(_frame(contract, [_row(contract, row) for row in rows[:2_000]]))
+    return model, Pipeline([("prepare", prepare), ("model", model)])
+
+
+def _frame(contract: Contract, rows: Sequence[dict[str, Any]]) -> Any:
+    import pandas
+
+    frame = pandas.DataFrame(rows, columns=[column.name for column in contract.columns])
+    numbers = [column.name for column in contract.columns[:NUMBERS]]
+    frame[numbers] = frame[numbers].astype("float64")
+    return frame
+
+
+def _row(contract: Contract, encoded: Matrix) -> dict[str, Any]:
+    """Decode a row, as a caller would send it."""
+    row: dict[str, Any] = {}
+    for column, value in zip(contract.columns, encoded.tolist(), strict=True):
+        if math.isnan(value):
+            row[column.name] = None
+        else:
+            row[column.name] = column.categories[int(value)] if column.categories else value
+    return row
+
+
+def _write_bundle(folder: Path, contract: Contract, model_json: bytes, onnx: bytes) -> None:
+    bundle.write_bundle(
+        folder,
+        {
+            bundle.MODEL: model_json,
+            bundle.ONNX: onnx,
+            bundle.CONTRACT: contract.to_json(),
+            bundle.EVALUATION: b"{}",
+            bundle.LINEAGE: b"{}",
+        },
+    )
+
+
+def _write_pipeline(path: Path, pipeline: Any) -> None:
+    import joblib
+
+    joblib.dump(pipeline, path)
+
+
+# The handlers.
+
+
+def _open_reference(pipeline: Any, contract: Contract) -> Handler:
+    """Give the usual handler: JSON to DataFrame to predict_proba to JSON."""
+
+    def handle(event: dict[str, Any]) -> dict[str, Any]:
+        frame = _frame(contract, json.loads(event["body"])["instances"])
+        found = pipeline.predict_proba(frame)
+        answers = [
+            {"label": "yes" if yes >= 0.5 else "no", "probabilities": {"no": no, "yes": yes}}
+            for no, yes in found.tolist()
+        ]
+        return {"statusCode": 200, "body": json.dumps({"predictions": answers})}
+
+    return handle
+
+
+def _request(contract: Contract, rows: Matrix) -> dict[str, Any]:
+    return {
+        "resource": "/predict",
+        "path": "/predict",
+        "httpMethod": "POST",
+        "headers": {"Content-Type": "application/json"},
+        "multiValueHeaders": {"Content-Type": ["application/json"]},
+        "queryStringParameters": None,
+        "requestContext": {
+            "requestId": "4f7a2c1e-0b3d-4c55-9a53-2f3d6c1b9f10",
+            "requestTimeEpoch": 1_767_225_600_000,
+            "apiId": "bench",
+        },
+        "body": json.dumps({"instances": [_row(contract, row) for row in rows]}),
+        "isBase64Encoded": False,
+    }
+
+
+def _check_agreement(handlers: dict[str, Handler], requests: Sequence[dict[str, Any]]) -> None:
+    """Make sure that what is timed answers, and answers alike."""
+    for request in requests:
+        answers = {}
+        for name, handler in handlers.items():
+            response = handler(request)
+            if response["statusCode"] != 200:
+                raise RuntimeError(f"{name} answered {response['statusCode']}: {response['body']}")
+            answers[name] = json.loads(response["body"])["predictions"][0]["probabilities"]["yes"]
+        low, high = min(answers.values()), max(answers.values())
+        if high - low > 1e-12:
+            raise RuntimeError(f"the handlers disagree: {answers}")
+
+
+# Timing.
+
+
+def _time_requests(
+    handler: Handler, requests: Sequence[dict[str, Any]], count: int, quick: bool
+) -> list[float]:
+    """Time single requests one by one, in microseconds, after as many to warm up."""
+    for request in itertools.islice(itertools.cycle(requests), min(count, 100)):
+        handler(request)
+    times = []
+    for request in itertools.islice(itertools.cycle(requests), count if quick else 4 * count):
+        began = time.perf_counter()
+        handler(request)
+        times.append(1e6 * (time.perf_counter() - began))
+    return times
+
+
+def _time_engines(engine: TableEngine, onnx: bytes, rows: Matrix, quick: bool) -> dict[str, float]:
+    """Time the engines alone, from the encoded vector to the outputs: the limit of a handler."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
+    vectors = rows[:500].tolist()
+
+    def score(vector: list[float]) -> Any:
+        return session.run([ONNX_OUTPUT], {ONNX_INPUT: np.array([vector])})
+
+    repeat = 1 if quick else 4
+    return {
+        "table": _quantile(_time_calls(engine.score, vectors * repeat), 0.5),
+        "onnx": _quantile(_time_calls(score, vectors * repeat), 0.5),
+    }
+
+
+def _time_calls(call: Callable[[Any], Any], arguments: Sequence[Any]) -> list[float]:
+    times = []
+    for argument in arguments:
+        began = time.perf_counter()
+        call(argument)
+        times.append(1e6 * (time.perf_counter() - began))
+    return times
+
+
+def _quantile(times: Sequence[float], share: float) -> float:
+    ordered = sorted(times)
+    return round(ordered[min(len(ordered) - 1, int(share * len(ordered)))], 1)
+
+
+def _best(call: Callable[[], Any], repeat: int) -> float:
+    """Give the seconds of the fastest call, the one that others disturbed least."""
+    found = math.inf
+    for _ in range(repeat):
+        began = time.perf_counter()
+        call()
+        found = min(found, time.perf_counter() - began)
+    return found
+
+
+# Cold starts.
+
+_COLD = {
+    "hello": "import json\njson.dumps({'hello': 'world'})\n",
+    "table": """
+import json, sys
+from bench.cold import open_predict
+open_predict(sys.argv[1], "table")(json.load(open(sys.argv[3])))
+""",
+    "onnx": """
+import json, sys
+from bench.cold import open_predict
+open_predict(sys.argv[1], "onnx")(json.load(open(sys.argv[3])))
+""",
+    "sklearn_pandas": """
+import json, sys
+import joblib, pandas
+pipeline = joblib.load(sys.argv[2])
+event = json.load(open(sys.argv[3]))
+frame = pandas.DataFrame(json.loads(event["body"])["instances"])
+numbers = [name for name in frame if name.startswith("number")]
+frame[numbers] = frame[numbers].astype("float64")
+json.dumps(pipeline.predict_proba(frame).tolist())
+""",
+}
+
+
+def _measure_cold(
+    scratch: Path, folder: Path, request: dict[str, Any], repeat: int
+) -> dict[str, float]:
+    """Time a fresh process from its start to its first answer, in milliseconds."""
+    event = scratch / "event.json"
+    event.write_text(json.dumps(request))
+    arguments = [str(folder), str(scratch / "pipeline.joblib"), str(event)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    times: dict[str, list[float]] = {name: [] for name in _COLD}
+    # The first round only fills the file cache and writes bytecode. Rounds alternate, so that
+    # what disturbs one of them disturbs all.
+    for turn in range(repeat + 1):
+        for name, code in _COLD.items():
+            began = time.perf_counter()
+            subprocess.run(
+                [sys.executable, "-c", code, *arguments],
+                check=True,
+                cwd=scratch,
+                env=environment,
+                stdout=subprocess.DEVNULL,
+            )
+            if turn:
+                times[name].append(1e3 * (time.perf_counter() - began))
+    return {name: round(statistics.median(found), 1) for name, found in times.items()}
+
+
+# Sizes.
+
+
+def _measure_assets() -> tuple[dict[str, float], dict[str, str]]:
+    """Package the function for Lambda, per engine; give megabytes, and why one is absent."""
+    from core.errors import DriftlessError
+    from infra.assets import Packager, lambda_target
+
+    sizes, absent = {}, {}
+    packager = Packager(ROOT, report=lambda line: None)
+    target = lambda_target("arm64", local=False)
+    for engine, requirements in (
+        ("table", "requirements.txt"),
+        ("onnx", "requirements-onnx.txt"),
+    ):
+        try:
+            asset = packager.package_function("predict", target, requirements)
+        except DriftlessError as error:
+            absent[f"asset_zip_mb.{engine}"] = str(error)
+        else:
+            sizes[engine] = round(asset.packed_bytes / 2**20, 2)
+    return sizes, absent
+
+
+# Explanations.
+
+
+def _measure_explanations(engine: TableEngine, rows: Matrix, quick: bool) -> dict[str, float]:
+    """Time explanations, and compare some with brute force over all 2^15 coalitions."""
+    vectors = rows[:200].tolist()
+    times = _time_calls(engine.explain, vectors if quick else vectors * 3)
+    error = max(_explanation_error(engine, vector) for vector in vectors[: 1 if quick else 5])
+    return {
+        "explain_p50_ms": round(_quantile(times, 0.5) / 1e3, 3),
+        "explain_max_error": error,
+    }
+
+
+def _explanation_error(engine: TableEngine, vector: list[float]) -> float:
+    baseline = list(engine.header.baseline[0])
+    count = len(vector)
+    worth = [
+        engine.margins([vector[i] if members >> i & 1 else baseline[i] for i in range(count)])[0]
+        for members in range(1 << count)
+    ]
+    weights = [
+        math.factorial(size) * math.factorial(count - size - 1) / math.factorial(count)
+        for size in range(count)
+    ]
+    found = engine.explain(vector)
+    worst = abs(found.base[0] + math.fsum(found.contributions[0]) - worth[-1])
+    for player in range(count):
+        bit = 1 << player
+        value = math.fsum(
+            weights[members.bit_count()] * (worth[members | bit] - worth[members])
+            for members in range(1 << count)
+            if not members & bit
+        )
+        worst = max(worst, abs(value - found.contributions[0][player]))
+    return worst
+
+
+def _absent_peers() -> dict[str, str]:
+    """Say which peers are not measured: they cannot share this project's pinned environment."""
+    return {
+        name: (
+            "installed, but its server needs an environment of its own: not measured"
+            if importlib.util.find_spec(name)
+            else "not installed here: not measured"
+        )
+        for name in ("mlflow", "bentoml")
+    }
