@@ -1,4 +1,4 @@
-"""The local cloud as one object: moto's state, its HTTP endpoint, and the parts that make it live."""
+"""The local cloud as one object: moto's state, its endpoint, and the parts that make it live."""
 
 from __future__ import annotations
 
@@ -18,7 +18,11 @@ from botocore.config import Config
 from moto.core.base_backend import BackendDict
 from moto.core.config import default_user_config
 from moto.moto_api._internal.models import moto_api_backend
-from moto.server import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
+from moto.moto_server.werkzeug_app import (
+    DomainDispatcherApplication,
+    MotoRequestHandler,
+    create_backend_app,
+)
 from werkzeug.serving import make_server
 
 from local import cloudformation, codedeploy, functions, gateway, identity
@@ -213,6 +217,11 @@ class Cloud:
         """Return the URL at which a REST API of this cloud answers, stage included."""
         return self.gateway.url(api_id)
 
+    @property
+    def apis(self) -> dict[str, str]:
+        """Return the URL of each REST API by its id, stage included."""
+        return self.gateway.urls()
+
     def emit(
         self, source: str, detail_type: str, detail: Mapping[str, Any], resources: Iterable[str]
     ) -> None:
@@ -238,14 +247,14 @@ class Cloud:
         """Describe what is running, for `ops` and for the curious."""
         return {
             "endpoint": self.endpoint,
-            "apis": self.gateway.urls(),
+            "apis": self.apis,
             "clock": self.clock.now(),
             "rate": self.clock.rate,
             "stacks": {stack.name: stack.status for stack in self.stacks.all()},
         }
 
 
-class _QuietHandler(MotoRequestHandler):  # type: ignore[misc]
+class _QuietHandler(MotoRequestHandler):
     """Serve without a line on the terminal for each call."""
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:

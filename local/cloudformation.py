@@ -23,7 +23,7 @@ PATH = "{0}/$"
 def install(cloud: Cloud) -> Stacks:
     """Put this API in the place of moto's, for the life of the cloud."""
     stacks = Stacks(cloud)
-    api = type("CloudFormationApi", (CloudFormationApi,), {"stacks": stacks})
+    api: Any = type("CloudFormationApi", (CloudFormationApi,), {"stacks": stacks})
     paths = dict(moto.cloudformation.urls.url_paths)
     paths[PATH] = api.dispatch
     cloud.seams.replace(moto.cloudformation.urls, "url_paths", paths)

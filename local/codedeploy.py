@@ -50,14 +50,14 @@ class DeploymentFailed(Exception):
 def install(cloud: Cloud) -> CodeDeploy:
     """Add what moto's CodeDeploy API lacks, for the life of the cloud."""
     codedeploy = CodeDeploy(cloud)
-    api = type("CodeDeployApi", (CodeDeployApi,), {"codedeploy": codedeploy})
+    api: Any = type("CodeDeployApi", (CodeDeployApi,), {"codedeploy": codedeploy})
     paths = dict(moto.codedeploy.urls.url_paths)
     paths[PATH] = api.dispatch
     cloud.seams.replace(moto.codedeploy.urls, "url_paths", paths)
     return codedeploy
 
 
-class CodeDeployApi(CodeDeployResponse):  # type: ignore[misc]
+class CodeDeployApi(CodeDeployResponse):
     """moto's CodeDeploy API and the operations that deployments of functions need."""
 
     codedeploy: CodeDeploy
@@ -130,12 +130,16 @@ class CodeDeploy:
             self._run_hook(record, before_hook, "BeforeAllowTraffic")
             for weight, seconds in _steps(str(record.deployment_config_name)):
                 lambdas.update_alias(
-                    FunctionName=function, Name=alias, FunctionVersion=current,
+                    FunctionName=function,
+                    Name=alias,
+                    FunctionVersion=current,
                     RoutingConfig={"AdditionalVersionWeights": {version: weight}},
                 )
                 self._watch(settings, seconds)
             lambdas.update_alias(
-                FunctionName=function, Name=alias, FunctionVersion=version,
+                FunctionName=function,
+                Name=alias,
+                FunctionVersion=version,
                 RoutingConfig={"AdditionalVersionWeights": {}},
             )
             self._run_hook(record, after_hook, "AfterAllowTraffic")
@@ -144,7 +148,9 @@ class CodeDeploy:
             if not isinstance(error, DeploymentFailed):
                 logger.exception("deployment %s", record.deployment_id)
             lambdas.update_alias(
-                FunctionName=function, Name=alias, FunctionVersion=current,
+                FunctionName=function,
+                Name=alias,
+                FunctionVersion=current,
                 RoutingConfig={"AdditionalVersionWeights": {}},
             )
             self._finish(record, "Failed", str(error))

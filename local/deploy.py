@@ -149,7 +149,9 @@ class Deployment:
     def _place(self, text: str) -> str:
         """Fill in the account and region that the assembly leaves open."""
         for name, value in (
-            ("AccountId", self._cloud.account), ("Region", self._cloud.region), ("Partition", "aws")
+            ("AccountId", self._cloud.account),
+            ("Region", self._cloud.region),
+            ("Partition", "aws"),
         ):
             text = text.replace("${AWS::" + name + "}", value)
         return text
@@ -214,7 +216,8 @@ class Deployment:
                 for event in stack.events
                 if event.status.endswith("_FAILED") and event.reason
             ]
-            raise DeployError(f"{name} ended {status}: " + "; ".join(reasons[-3:] or [stack.reason]))
+            why = "; ".join(reasons[-3:] or [stack.reason])
+            raise DeployError(f"{name} ended {status}: {why}")
 
     def _outputs(self, name: str) -> dict[str, str]:
         outputs = self._cloud.stacks.find(name).outputs

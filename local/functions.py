@@ -35,6 +35,7 @@ from urllib.parse import unquote
 from moto.awslambda import models
 from moto.awslambda.exceptions import LambdaClientError
 from moto.awslambda.responses import LambdaResponse
+from moto.logs.models import logs_backends
 
 if TYPE_CHECKING:
     from moto.awslambda.models import LambdaFunction
@@ -118,7 +119,7 @@ def install(cloud: Cloud) -> Functions:
     def invoke_function(
         function: LambdaFunction, body: str, headers: Any, response_headers: Any
     ) -> bytes:
-        """moto's own services call this for what they push: SNS, logs, streams."""
+        """Take what moto's own services push: SNS messages, log events, stream records."""
         arn = function.function_arn
         answer = functions.invoke(arn, body.encode(), asynchronous=True)
         response_headers["x-amzn-requestid"] = answer.request_id
@@ -134,7 +135,7 @@ def install(cloud: Cloud) -> Functions:
 
     def update_configuration(function: LambdaFunction, updates: dict[str, Any]) -> Any:
         kept = {name: updates[name] for name in KEPT if name in updates}
-        function.kept = getattr(function, "kept", {}) | kept
+        vars(function)["kept"] = getattr(function, "kept", {}) | kept
         for name, attribute in (("TracingConfig", "tracing_config"), ("KMSKeyArn", "kms_key_arn")):
             if name in updates:
                 setattr(function, attribute, updates[name])
@@ -149,7 +150,7 @@ def install(cloud: Cloud) -> Functions:
         return configuration | {name: kept[name] for name in ("DeadLetterConfig",) if name in kept}
 
     def publish_version(storage: Any, name: str, description: str = "") -> Any:
-        """Number versions as AWS does: one that was deleted is never used again."""
+        """Publish under a number that no deleted version had, as AWS does."""
         function = storage.get_function_by_name_or_arn_forbid_qualifier(name)
         highest = functions.highest.get(function.function_name, 0)
         published = original_publish(storage, name, description)
@@ -177,7 +178,7 @@ def install(cloud: Cloud) -> Functions:
     return functions
 
 
-def _answer_invoke(response: LambdaResponse) -> tuple[int, dict[str, Any], bytes]:
+def _answer_invoke(response: LambdaResponse) -> tuple[int, dict[str, Any], Any]:
     """Answer Invoke over HTTP with AWS's status codes and headers."""
     headers: dict[str, Any] = {"content-type": "application/json"}
     name = re.sub(r"^.*/functions/([^/]+)/invocations.*$", r"\1", response.path)
@@ -219,6 +220,7 @@ class Functions:
         self.highest: dict[str, int] = {}
         self._versions: dict[str, set[int]] = {}
         self._lock = threading.Lock()
+        self._log_lock = threading.Lock()
         self._pools: dict[tuple[str, ...], Pool] = {}
         self._in_flight: dict[str, int] = {}
         self._runtime = self._make_runtime()
@@ -485,7 +487,7 @@ class Functions:
             if not folder.exists():
                 partial = folder.with_name(f"{folder.name}.{uuid.uuid4().hex}")
                 with zipfile.ZipFile(io.BytesIO(function.code_bytes)) as archive:
-                    archive.extractall(partial)  # noqa: S202 (our own asset)
+                    archive.extractall(partial)
                     for entry in archive.infolist():
                         if entry.external_attr >> 16 & 0o111 and not entry.is_dir():
                             (partial / entry.filename).chmod(0o755)
@@ -498,18 +500,16 @@ class Functions:
         return self._runtime
 
     def log(self, group: str, stream: str, events: list[tuple[int, str]]) -> None:
-        """Write lines to CloudWatch Logs."""
-        streams = self.cloud.parts.get("streams")
-        if streams is not None:
-            streams.on_log(group, stream, events)
-            return
-        from moto.logs.models import logs_backends
+        """Write lines (epoch ms, text) to CloudWatch Logs.
 
+        The group is asked directly: moto's API refuses what its own clock takes for the future.
+        """
         backend = logs_backends[self.cloud.account][self.cloud.region]
-        backend.ensure_log_group(group)
-        backend.ensure_log_stream(group, stream)
+        with self._log_lock:
+            backend.ensure_log_group(group)
+            backend.ensure_log_stream(group, stream)
         lines = [{"timestamp": when, "message": line} for when, line in events]
-        backend.put_log_events(group, stream, lines)
+        backend.groups[group].put_log_events(stream, lines)
 
     def close(self) -> None:
         """End every process."""

@@ -28,7 +28,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials as BotoCredentials
-from jsonschema import Draft4Validator
+from jsonschema import Draft4Validator  # type: ignore[import-untyped]
 from moto.apigateway.models import apigateway_backends
 
 from local.functions import Throttled
@@ -41,7 +41,7 @@ logger = logging.getLogger(__name__)
 MAX_BODY_BYTES = 10 * 1024 * 1024
 MAX_SECONDS = 29.0
 CLOCK_SKEW = timedelta(minutes=5)
-VARIABLE = re.compile(r"\$(!?)(?:\{)?(context|stageVariables|input)\.([\w.$()'\"-]+?)(?:\})?(?![\w.])")
+VARIABLE = re.compile(r"\$(!?)\{?(context|stageVariables|input)\.([\w.]+?)\}?(?![\w.])")
 
 # Type -> status and message, as the gateway words them itself.
 RESPONSES: dict[str, tuple[int, str]] = {
@@ -53,9 +53,12 @@ RESPONSES: dict[str, tuple[int, str]] = {
     "INTEGRATION_FAILURE": (504, "Internal server error"),
     "INTEGRATION_TIMEOUT": (504, "Endpoint request timed out"),
     "INVALID_API_KEY": (403, "Forbidden"),
-    "INVALID_SIGNATURE": (403, "The request signature we calculated does not match the signature"
-                               " you provided. Check your AWS Secret Access Key and signing method."
-                               " Consult the service documentation for details."),
+    "INVALID_SIGNATURE": (
+        403,
+        "The request signature we calculated does not match the signature"
+        " you provided. Check your AWS Secret Access Key and signing method."
+        " Consult the service documentation for details.",
+    ),
     "MISSING_AUTHENTICATION_TOKEN": (403, "Missing Authentication Token"),
     "QUOTA_EXCEEDED": (429, "Limit Exceeded"),
     "REQUEST_TOO_LARGE": (413, "Request Too Long"),
@@ -148,7 +151,7 @@ class Request:
     started: float
     began: float = field(default_factory=time.monotonic)
     id: str = field(default_factory=lambda: str(uuid.uuid4()))
-    extended_id: str = field(default_factory=lambda: base64.b64encode(uuid.uuid4().bytes[:11]).decode())
+    extended_id: str = field(default_factory=lambda: uuid.uuid4().hex[:15] + "=")
     caller: Credentials | None = None
     api_key: str = ""
     api_key_id: str = ""
@@ -240,9 +243,7 @@ class Gateway:
                     parameters=dict(method.request_parameters or {}),
                     models=dict(method.request_models or {}),
                     validate_body=bool(validator and validator.validate_request_body),
-                    validate_parameters=bool(
-                        validator and validator.validate_request_parameters
-                    ),
+                    validate_parameters=bool(validator and validator.validate_request_parameters),
                     integration=method.method_integration.to_json()
                     if method.method_integration
                     else {},
@@ -354,7 +355,9 @@ class Api:
             raise Refused("MISSING_AUTHENTICATION_TOKEN")
         fields = dict(re.findall(r"(\w+)=([^,\s]+)", header))
         if not header.startswith("AWS4-HMAC-SHA256 ") or not {
-            "Credential", "SignedHeaders", "Signature"
+            "Credential",
+            "SignedHeaders",
+            "Signature",
         } <= set(fields):
             raise Refused(
                 "INVALID_SIGNATURE",
@@ -363,7 +366,8 @@ class Api:
             )
         key, *scope = fields["Credential"].split("/")
         caller = self._cloud.identity.find(key)
-        if caller is None or (caller.token and caller.token != request.header("X-Amz-Security-Token")):
+        token = request.header("X-Amz-Security-Token")
+        if caller is None or (caller.token and caller.token != token):
             raise Refused(
                 "INVALID_SIGNATURE", "The security token included in the request is invalid."
             )
@@ -377,8 +381,9 @@ class Api:
         self._check_age(stamp)
         signed = fields["SignedHeaders"].split(";")
         if "host" not in signed:
-            raise Refused("INVALID_SIGNATURE", "'Host' must be a 'SignedHeader' in the AWS"
-                                               " Authorization.")
+            raise Refused(
+                "INVALID_SIGNATURE", "'Host' must be a 'SignedHeader' in the AWS Authorization."
+            )
         path, _, query = request.target.partition("?")
         host = request.header("Host")
         url = f"http://{host}{path}" + (f"?{query}" if query else "")
@@ -388,9 +393,9 @@ class Api:
             copied.headers[name] = ",".join(values)
         copied.context["timestamp"] = stamp
         signer = _Verifier(
-            BotoCredentials(caller.key, caller.secret), "execute-api", self._cloud.region
+            BotoCredentials(caller.key, caller.secret), self._cloud.region, frozenset(signed)
         )
-        if not _equal(signer.expected(copied, signed), fields["Signature"]):
+        if not _equal(signer.expected(copied), fields["Signature"]):
             raise Refused("INVALID_SIGNATURE")
         return caller
 
@@ -431,18 +436,22 @@ class Api:
         limits: list[tuple[tuple[str, ...], float, float]] = []
         if plan is not None and plan.throttle:
             limits.append(
-                (("plan", plan.id, request.api_key_id),
-                 float(plan.throttle.get("rateLimit", 10000)),
-                 float(plan.throttle.get("burstLimit", 5000)))
+                (
+                    ("plan", plan.id, request.api_key_id),
+                    float(plan.throttle.get("rateLimit", 10000)),
+                    float(plan.throttle.get("burstLimit", 5000)),
+                )
             )
         encoded = route.path.replace("/", "~1")
         for where in (f"{encoded}/{route.method}", "*/*"):
             settings = stage.method_settings.get(where)
             if settings and "throttlingRateLimit" in settings:
                 limits.append(
-                    (("stage", request.stage, route.path, route.method),
-                     float(settings["throttlingRateLimit"]),
-                     float(settings["throttlingBurstLimit"]))
+                    (
+                        ("stage", request.stage, route.path, route.method),
+                        float(settings["throttlingRateLimit"]),
+                        float(settings["throttlingBurstLimit"]),
+                    )
                 )
                 break
         with self._lock:
@@ -498,14 +507,14 @@ class Api:
         if not route.validate_body or not route.models:
             return
         media = request.header("Content-Type").split(";")[0].strip().lower() or "application/json"
-        name = route.models.get(media) or route.models.get("$default")
-        if name is None or name not in snapshot.validators:
+        model = route.models.get(media) or route.models.get("$default")
+        if model is None or model not in snapshot.validators:
             return
         try:
             body = json.loads(request.body)
         except ValueError as error:
             raise Refused("BAD_REQUEST_BODY", details=f"[{error}]") from error
-        problems = sorted(snapshot.validators[name].iter_errors(body), key=str)
+        problems = sorted(snapshot.validators[model].iter_errors(body), key=str)
         if problems:
             raise Refused(
                 "BAD_REQUEST_BODY",
@@ -523,8 +532,12 @@ class Api:
     ) -> dict[str, Any]:
         """Build the proxy event as API Gateway sends it (REST, version 1)."""
         domain = f"{self.id}.execute-api.{self._cloud.region}.amazonaws.com"
-        headers = [*request.headers, ("X-Forwarded-For", request.source_ip),
-                   ("X-Forwarded-Proto", "https"), ("X-Forwarded-Port", "443")]
+        headers = [
+            *request.headers,
+            ("X-Forwarded-For", request.source_ip),
+            ("X-Forwarded-Proto", "https"),
+            ("X-Forwarded-Port", "443"),
+        ]
         many: dict[str, list[str]] = {}
         for name, value in headers:
             many.setdefault(name, []).append(value)
@@ -609,17 +622,14 @@ class Api:
         if not self._may_call(arn, request):
             logger.warning("no AWS::Lambda::Permission lets API %s call %s", self.id, arn)
             raise Refused("API_CONFIGURATION_ERROR")
-        limit = min(
-            MAX_SECONDS, float(route.integration.get("timeoutInMillis") or MAX_SECONDS * 1000) / 1000
-        )
+        wished = route.integration.get("timeoutInMillis")
+        limit = min(MAX_SECONDS, float(wished) / 1000) if wished else MAX_SECONDS
         began = time.monotonic()
         outcome: list[Any] = []
 
         def call() -> None:
             try:
-                outcome.append(
-                    self._cloud.functions.invoke(arn, json.dumps(event).encode())
-                )
+                outcome.append(self._cloud.functions.invoke(arn, json.dumps(event).encode()))
             except Exception as error:
                 outcome.append(error)
 
@@ -667,7 +677,11 @@ class Api:
             answer = json.loads(payload)
             status = int(answer.get("statusCode", 200))
             unknown = set(answer) - {
-                "statusCode", "headers", "multiValueHeaders", "body", "isBase64Encoded"
+                "statusCode",
+                "headers",
+                "multiValueHeaders",
+                "body",
+                "isBase64Encoded",
             }
             text = answer.get("body")
             if unknown or not isinstance(text, str | None):
@@ -738,7 +752,8 @@ class Api:
     @staticmethod
     def _plain(status: int, message: str, request: Request, kind: str) -> Answer:
         body = json.dumps({"message": message}).encode()
-        return Answer(status, [("Content-Type", "application/json"), ("x-amzn-ErrorType", kind)], body)
+        headers = [("Content-Type", "application/json"), ("x-amzn-ErrorType", kind)]
+        return Answer(status, headers, body)
 
     def _variables(self, request: Request, status: int) -> dict[str, str]:
         when = datetime.fromtimestamp(request.started, UTC)
@@ -802,20 +817,22 @@ class Api:
 class _Verifier(SigV4Auth):
     """botocore's signer, used to compute the signature that a request should carry."""
 
-    def expected(self, request: AWSRequest, signed: list[str]) -> str:
-        """Return the signature over exactly the headers that the caller signed."""
-        wanted = set(signed)
-        self.headers_to_sign = lambda _: _only(request, wanted)  # type: ignore[method-assign]
+    def __init__(self, credentials: BotoCredentials, region: str, signed: frozenset[str]) -> None:
+        super().__init__(credentials, "execute-api", region)
+        self._signed = signed
+
+    def headers_to_sign(self, request: AWSRequest) -> HTTPMessage:
+        """Return exactly the headers that the caller signed."""
+        headers = HTTPMessage()
+        for name, value in request.headers.items():
+            if name.lower() in self._signed:
+                headers[name.lower()] = value
+        return headers
+
+    def expected(self, request: AWSRequest) -> str:
+        """Return the signature that the request should carry."""
         canonical = self.canonical_request(request)
         return str(self.signature(self.string_to_sign(request, canonical), request))
-
-
-def _only(request: AWSRequest, wanted: set[str]) -> Any:
-    headers = HTTPMessage()
-    for name, value in request.headers.items():
-        if name.lower() in wanted:
-            headers[name.lower()] = value
-    return headers
 
 
 def _equal(one: str, other: str) -> bool:

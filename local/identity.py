@@ -1,4 +1,4 @@
-"""Who is calling: credentials for the operator and for each role, and the seam for authorisation."""
+"""Who is calling: credentials of the operator and of each role, and the authorising seam."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
-import yaml
+import yaml  # type: ignore[import-untyped]
 
 SUBSTITUTION = re.compile(r"\$\{(!?)([^}]*)\}")
 PSEUDO = "AWS::"
@@ -44,7 +44,7 @@ class Scope(Protocol):
         """Answer another stack's export."""
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(yaml.SafeLoader):  # type: ignore[misc]
     """YAML with CloudFormation's short forms (`!Ref`, `!Sub`, ...)."""
 
 
@@ -55,7 +55,7 @@ def _short_form(loader: _Loader, suffix: str, node: yaml.Node) -> Any:
     elif isinstance(node, yaml.SequenceNode):
         value = loader.construct_sequence(node, deep=True)
     else:
-        value = loader.construct_mapping(node, deep=True)  # type: ignore[arg-type]
+        value = loader.construct_mapping(node, deep=True)
     if suffix in {"Ref", "Condition"}:
         return {suffix: value}
     if suffix == "GetAtt" and isinstance(value, str):
@@ -75,7 +75,7 @@ def parse_template(body: str) -> dict[str, Any]:
     """Read a template in JSON or YAML; raise TemplateError when it is neither."""
     try:
         template = (
-            json.loads(body) if body.lstrip().startswith("{") else yaml.load(body, Loader=_Loader)  # noqa: S506 (a SafeLoader)
+            json.loads(body) if body.lstrip().startswith("{") else yaml.load(body, _Loader)  # noqa: S506
         )
     except (ValueError, yaml.YAMLError) as error:
         raise TemplateError(f"Template format error: {error}") from error

@@ -8,11 +8,17 @@ from typing import Any
 from local.events import Events
 from local.jobs import Jobs
 from local.metrics import Metrics
+from local.queues import Queues
+from local.schedules import Schedules
 from local.statemachines import StateMachines
+from local.streams import Streams
 
 PARTS: dict[str, Callable[..., Any]] = {
     "metrics": Metrics,
+    "streams": Streams,
     "events": Events,
     "jobs": Jobs,
     "machines": StateMachines,
+    "queues": Queues,
+    "schedules": Schedules,
 }

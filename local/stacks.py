@@ -311,8 +311,8 @@ class Stacks:
             keep = str(parameter.get("UsePreviousValue", False)).lower() == "true"
             if keep and parameter.get("ParameterValue"):
                 raise StackError(
-                    f"Invalid input for parameter key {key}. Cannot specify usePreviousValue as true"
-                    " and non empty value for a parameter"
+                    f"Invalid input for parameter key {key}. Cannot specify usePreviousValue as"
+                    " true and non empty value for a parameter"
                 )
             if key not in declared:
                 raise StackError(f"Parameters: [{key}] do not exist in the template")
@@ -449,8 +449,8 @@ class Stacks:
         with self._lock:
             if change_set.execution_status != "AVAILABLE":
                 raise StackError(
-                    f"ChangeSet [{change_set.id}] cannot be executed in its current execution status"
-                    f" of [{change_set.execution_status}]",
+                    f"ChangeSet [{change_set.id}] cannot be executed in its current execution"
+                    f" status of [{change_set.execution_status}]",
                     "InvalidChangeSetStatus",
                 )
             stack = change_set.stack

@@ -17,7 +17,8 @@ class Role(Kind):
     def create(self, order: Order) -> Made:
         """Create the role with its policies."""
         answer = order.call(
-            "iam", "CreateRole",
+            "iam",
+            "CreateRole",
             RoleName=order.get("RoleName") or order.name(),
             AssumeRolePolicyDocument=order["AssumeRolePolicyDocument"],
             **order.given("Path", "Description", "MaxSessionDuration", "PermissionsBoundary"),
@@ -30,11 +31,15 @@ class Role(Kind):
         """Bring trust, description and policies up to date."""
         name = order.physical_id
         order.call(
-            "iam", "UpdateAssumeRolePolicy", RoleName=name,
+            "iam",
+            "UpdateAssumeRolePolicy",
+            RoleName=name,
             PolicyDocument=order["AssumeRolePolicyDocument"],
         )
         order.call(
-            "iam", "UpdateRole", RoleName=name,
+            "iam",
+            "UpdateRole",
+            RoleName=name,
             **order.given("Description", "MaxSessionDuration"),
         )
         self._attach(order, name, order.previous)
@@ -48,7 +53,8 @@ class Role(Kind):
             order.call("iam", "AttachRolePolicy", RoleName=name, PolicyArn=arn)
         for arn in sorted(had - wanted):
             order.discard("iam", "DetachRolePolicy", RoleName=name, PolicyArn=arn)
-        inline = {item["PolicyName"]: item["PolicyDocument"] for item in order.get("Policies") or []}
+        policies = order.get("Policies") or []
+        inline = {item["PolicyName"]: item["PolicyDocument"] for item in policies}
         for policy, document in inline.items():
             order.call(
                 "iam", "PutRolePolicy", RoleName=name, PolicyName=policy, PolicyDocument=document
@@ -65,9 +71,7 @@ class Role(Kind):
         for arn in order.get("ManagedPolicyArns") or []:
             order.discard("iam", "DetachRolePolicy", RoleName=name, PolicyArn=arn)
         for item in order.get("Policies") or []:
-            order.discard(
-                "iam", "DeleteRolePolicy", RoleName=name, PolicyName=item["PolicyName"]
-            )
+            order.discard("iam", "DeleteRolePolicy", RoleName=name, PolicyName=item["PolicyName"])
         order.discard("iam", "DeleteRole", RoleName=name)
 
 
@@ -83,8 +87,10 @@ class InlinePolicy(Kind):
         for plural, one in self._holders:
             for holder in order.get(plural) or []:
                 order.call(
-                    "iam", f"Put{one}Policy",
-                    **{f"{one}Name": holder}, PolicyName=order["PolicyName"],
+                    "iam",
+                    f"Put{one}Policy",
+                    **{f"{one}Name": holder},
+                    PolicyName=order["PolicyName"],
                     PolicyDocument=order["PolicyDocument"],
                 )
         return Made(order["PolicyName"])
@@ -94,8 +100,10 @@ class InlinePolicy(Kind):
         for plural, one in self._holders:
             for holder in set(order.previous.get(plural) or []) - set(order.get(plural) or []):
                 order.discard(
-                    "iam", f"Delete{one}Policy",
-                    **{f"{one}Name": holder}, PolicyName=order.physical_id,
+                    "iam",
+                    f"Delete{one}Policy",
+                    **{f"{one}Name": holder},
+                    PolicyName=order.physical_id,
                 )
         return self.create(order)
 
@@ -104,8 +112,10 @@ class InlinePolicy(Kind):
         for plural, one in self._holders:
             for holder in order.get(plural) or []:
                 order.discard(
-                    "iam", f"Delete{one}Policy",
-                    **{f"{one}Name": holder}, PolicyName=order.physical_id,
+                    "iam",
+                    f"Delete{one}Policy",
+                    **{f"{one}Name": holder},
+                    PolicyName=order.physical_id,
                 )
 
 
@@ -119,7 +129,8 @@ class ManagedPolicy(Kind):
     def create(self, order: Order) -> Made:
         """Create the policy and attach it."""
         answer = order.call(
-            "iam", "CreatePolicy",
+            "iam",
+            "CreatePolicy",
             PolicyName=order.get("ManagedPolicyName") or order.name(128),
             PolicyDocument=order["PolicyDocument"],
             **order.given("Path", "Description"),
@@ -138,7 +149,10 @@ class ManagedPolicy(Kind):
     def update(self, order: Order) -> Made:
         """Put a new default version and attach again."""
         order.call(
-            "iam", "CreatePolicyVersion", PolicyArn=order.physical_id, SetAsDefault=True,
+            "iam",
+            "CreatePolicyVersion",
+            PolicyArn=order.physical_id,
+            SetAsDefault=True,
             PolicyDocument=order["PolicyDocument"],
         )
         self._attach(order, order.physical_id, order.previous, "Detach")

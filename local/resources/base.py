@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from local.cloud import Cloud
 
 KINDS: dict[str, Kind] = {}
+GONE = re.compile(r"NotFound|NoSuch|DoesNotExist|NonExistent|does not exist")
 ALPHABET = string.ascii_uppercase + string.digits
 
 
@@ -86,9 +87,7 @@ class Order:
         """Call an AWS API with properties fitted to the operation's input."""
         client = self.cloud.client(service)
         model = client.meta.service_model.operation_model(operation)
-        fitted = {
-            name: value for name, value in parameters.items() if value is not None
-        }
+        fitted = {name: value for name, value in parameters.items() if value is not None}
         if model.input_shape is not None:
             fitted = fit(model.input_shape, fitted, f"{self.type} {self.logical_id}")
         method = re.sub(r"(?<!^)(?=[A-Z][a-z])|(?<=[a-z])(?=[A-Z])", "_", operation).lower()
@@ -105,7 +104,7 @@ class Order:
         try:
             self.call(service, operation, **parameters)
         except ResourceError as error:
-            if not re.search(r"NotFound|NoSuch|DoesNotExist|NonExistent|does not exist", str(error)):
+            if not GONE.search(str(error)):
                 raise
 
 

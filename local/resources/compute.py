@@ -11,9 +11,21 @@ from typing import Any
 from local.resources.base import Kind, Made, Order, ResourceError, tags
 
 FUNCTION = (
-    "Handler", "Role", "Runtime", "Description", "MemorySize", "Timeout", "Environment",
-    "VpcConfig", "Layers", "TracingConfig", "EphemeralStorage", "DeadLetterConfig", "KMSKeyArn",
-    "LoggingConfig", "SnapStart",
+    "Handler",
+    "Role",
+    "Runtime",
+    "Description",
+    "MemorySize",
+    "Timeout",
+    "Environment",
+    "VpcConfig",
+    "Layers",
+    "TracingConfig",
+    "EphemeralStorage",
+    "DeadLetterConfig",
+    "KMSKeyArn",
+    "LoggingConfig",
+    "SnapStart",
 )
 
 
@@ -26,7 +38,8 @@ class Function(Kind):
     def create(self, order: Order) -> Made:
         """Create the function from its deployed asset."""
         answer = order.call(
-            "lambda", "CreateFunction",
+            "lambda",
+            "CreateFunction",
             FunctionName=order.get("FunctionName") or order.name(),
             Code=_code(order),
             **self._settings(order),
@@ -43,7 +56,9 @@ class Function(Kind):
         if self._settings(order) != self._settings(order, order.previous):
             settings = {"Environment": {"Variables": {}}, "Description": ""}
             order.call(
-                "lambda", "UpdateFunctionConfiguration", FunctionName=name,
+                "lambda",
+                "UpdateFunctionConfiguration",
+                FunctionName=name,
                 **(settings | self._settings(order)),
             )
         if order["Code"] != order.previous.get("Code"):
@@ -57,8 +72,15 @@ class Function(Kind):
 
     @staticmethod
     def _settings(order: Order, properties: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        known = {*FUNCTION, "FunctionName", "Code", "Tags", "Architectures", "PackageType",
-                 "ReservedConcurrentExecutions"}
+        known = {
+            *FUNCTION,
+            "FunctionName",
+            "Code",
+            "Tags",
+            "Architectures",
+            "PackageType",
+            "ReservedConcurrentExecutions",
+        }
         unknown = set(order.properties) - known
         if unknown:
             raise ResourceError(
@@ -72,7 +94,9 @@ class Function(Kind):
         reserved = order.get("ReservedConcurrentExecutions")
         if reserved is not None:
             order.call(
-                "lambda", "PutFunctionConcurrency", FunctionName=name,
+                "lambda",
+                "PutFunctionConcurrency",
+                FunctionName=name,
                 ReservedConcurrentExecutions=reserved,
             )
         elif "ReservedConcurrentExecutions" in order.previous:
@@ -99,8 +123,13 @@ class Version(Kind):
 
     type = "AWS::Lambda::Version"
     create_only = frozenset(
-        {"FunctionName", "Description", "CodeSha256", "RuntimePolicy",
-         "ProvisionedConcurrencyConfig"}
+        {
+            "FunctionName",
+            "Description",
+            "CodeSha256",
+            "RuntimePolicy",
+            "ProvisionedConcurrencyConfig",
+        }
     )
 
     def create(self, order: Order) -> Made:
@@ -127,7 +156,9 @@ class Version(Kind):
     def delete(self, order: Order) -> None:
         """Delete the version."""
         order.discard(
-            "lambda", "DeleteFunction", FunctionName=order["FunctionName"],
+            "lambda",
+            "DeleteFunction",
+            FunctionName=order["FunctionName"],
             Qualifier=order.attributes["Version"],
         )
 
@@ -148,13 +179,15 @@ class Alias(Kind):
     def create(self, order: Order) -> Made:
         """Create the alias; the first version goes live at once, as on AWS."""
         answer = order.call(
-            "lambda", "CreateAlias",
+            "lambda",
+            "CreateAlias",
             **order.given("FunctionName", "Name", "FunctionVersion", "Description"),
             RoutingConfig=_routing(order.get("RoutingConfig")),
         )
         arn = answer["AliasArn"]
         order.cloud.functions.provision(
-            arn, (order.get("ProvisionedConcurrencyConfig") or {}).get(
+            arn,
+            (order.get("ProvisionedConcurrencyConfig") or {}).get(
                 "ProvisionedConcurrentExecutions", 0
             ),
         )
@@ -176,7 +209,11 @@ class Alias(Kind):
                 version=version,
             )
         order.call(
-            "lambda", "UpdateAlias", FunctionName=name, Name=alias, FunctionVersion=version,
+            "lambda",
+            "UpdateAlias",
+            FunctionName=name,
+            Name=alias,
+            FunctionVersion=version,
             Description=order.get("Description", ""),
             RoutingConfig=_routing(order.get("RoutingConfig")) or {"AdditionalVersionWeights": {}},
         )
@@ -204,8 +241,16 @@ class Permission(Kind):
 
     type = "AWS::Lambda::Permission"
     create_only = frozenset(
-        {"FunctionName", "Action", "Principal", "SourceArn", "SourceAccount", "EventSourceToken",
-         "FunctionUrlAuthType", "PrincipalOrgID"}
+        {
+            "FunctionName",
+            "Action",
+            "Principal",
+            "SourceArn",
+            "SourceAccount",
+            "EventSourceToken",
+            "FunctionUrlAuthType",
+            "PrincipalOrgID",
+        }
     )
 
     def create(self, order: Order) -> Made:
@@ -213,8 +258,12 @@ class Permission(Kind):
         sid = order.name(100)
         function, qualifier = _qualified(order["FunctionName"])
         order.call(
-            "lambda", "AddPermission", StatementId=sid, FunctionName=function,
-            Qualifier=qualifier, **order.rest("FunctionName"),
+            "lambda",
+            "AddPermission",
+            StatementId=sid,
+            FunctionName=function,
+            Qualifier=qualifier,
+            **order.rest("FunctionName"),
         )
         return Made(sid, {"Id": sid})
 
@@ -222,7 +271,10 @@ class Permission(Kind):
         """Take the statement out of the policy."""
         function, qualifier = _qualified(order["FunctionName"])
         order.discard(
-            "lambda", "RemovePermission", FunctionName=function, StatementId=order.physical_id,
+            "lambda",
+            "RemovePermission",
+            FunctionName=function,
+            StatementId=order.physical_id,
             Qualifier=qualifier,
         )
 
@@ -243,7 +295,9 @@ class EventSourceMapping(Kind):
     def create(self, order: Order) -> Made:
         """Create the mapping."""
         answer = order.call(
-            "lambda", "CreateEventSourceMapping", **order.rest("Tags"),
+            "lambda",
+            "CreateEventSourceMapping",
+            **order.rest("Tags"),
         )
         uuid = answer["UUID"]
         cloud = order.cloud
@@ -253,7 +307,9 @@ class EventSourceMapping(Kind):
     def update(self, order: Order) -> Made:
         """Update the mapping."""
         order.call(
-            "lambda", "UpdateEventSourceMapping", UUID=order.physical_id,
+            "lambda",
+            "UpdateEventSourceMapping",
+            UUID=order.physical_id,
             **order.rest("Tags", *self.create_only),
         )
         return Made(order.physical_id, order.attributes)
@@ -279,7 +335,8 @@ class EventInvokeConfig(Kind):
     def delete(self, order: Order) -> None:
         """Go back to AWS's own retries."""
         order.discard(
-            "lambda", "DeleteFunctionEventInvokeConfig",
+            "lambda",
+            "DeleteFunctionEventInvokeConfig",
             **order.given("FunctionName", "Qualifier"),
         )
 
@@ -289,15 +346,23 @@ class LayerVersion(Kind):
 
     type = "AWS::Lambda::LayerVersion"
     create_only = frozenset(
-        {"CompatibleArchitectures", "CompatibleRuntimes", "Content", "Description", "LayerName",
-         "LicenseInfo"}
+        {
+            "CompatibleArchitectures",
+            "CompatibleRuntimes",
+            "Content",
+            "Description",
+            "LayerName",
+            "LicenseInfo",
+        }
     )
 
     def create(self, order: Order) -> Made:
         """Publish the layer."""
         answer = order.call(
-            "lambda", "PublishLayerVersion",
-            LayerName=order.get("LayerName") or order.name(140), **order.rest("LayerName"),
+            "lambda",
+            "PublishLayerVersion",
+            LayerName=order.get("LayerName") or order.name(140),
+            **order.rest("LayerName"),
         )
         arn = answer["LayerVersionArn"]
         return Made(arn, {"LayerVersionArn": arn})
@@ -305,9 +370,7 @@ class LayerVersion(Kind):
     def delete(self, order: Order) -> None:
         """Delete the layer's version."""
         name, version = order.physical_id.split(":")[-2:]
-        order.discard(
-            "lambda", "DeleteLayerVersion", LayerName=name, VersionNumber=version
-        )
+        order.discard("lambda", "DeleteLayerVersion", LayerName=name, VersionNumber=version)
 
 
 class StateMachine(Kind):
@@ -320,10 +383,14 @@ class StateMachine(Kind):
         """Create the machine."""
         name = order.get("StateMachineName") or order.name(80)
         answer = order.call(
-            "stepfunctions", "CreateStateMachine", name=name, definition=_definition(order),
+            "stepfunctions",
+            "CreateStateMachine",
+            name=name,
+            definition=_definition(order),
             roleArn=order["RoleArn"],
             **order.given(
-                type="StateMachineType", loggingConfiguration="LoggingConfiguration",
+                type="StateMachineType",
+                loggingConfiguration="LoggingConfiguration",
                 tracingConfiguration="TracingConfiguration",
                 encryptionConfiguration="EncryptionConfiguration",
             ),
@@ -335,8 +402,11 @@ class StateMachine(Kind):
     def update(self, order: Order) -> Made:
         """Update definition, role and logging."""
         order.call(
-            "stepfunctions", "UpdateStateMachine", stateMachineArn=order.physical_id,
-            definition=_definition(order), roleArn=order["RoleArn"],
+            "stepfunctions",
+            "UpdateStateMachine",
+            stateMachineArn=order.physical_id,
+            definition=_definition(order),
+            roleArn=order["RoleArn"],
             **order.given(
                 loggingConfiguration="LoggingConfiguration",
                 tracingConfiguration="TracingConfiguration",
@@ -362,4 +432,3 @@ def _definition(order: Order) -> str:
     for name, value in (order.get("DefinitionSubstitutions") or {}).items():
         definition = definition.replace("${" + name + "}", str(value))
     return definition
-

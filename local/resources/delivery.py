@@ -15,7 +15,9 @@ class Application(Kind):
         """Create the application."""
         name = order.get("ApplicationName") or order.name(100)
         order.call(
-            "codedeploy", "CreateApplication", applicationName=name,
+            "codedeploy",
+            "CreateApplication",
+            applicationName=name,
             computePlatform=order.get("ComputePlatform", "Server"),
             tags=[{"Key": k, "Value": v} for k, v in tags(order.get("Tags")).items()],
         )
@@ -36,7 +38,9 @@ class DeploymentGroup(Kind):
         """Create the group."""
         name = order.physical_id or order.get("DeploymentGroupName") or order.name(100)
         order.call(
-            "codedeploy", "CreateDeploymentGroup", deploymentGroupName=name,
+            "codedeploy",
+            "CreateDeploymentGroup",
+            deploymentGroupName=name,
             **order.rest("DeploymentGroupName", "Tags"),
             tags=[{"Key": k, "Value": v} for k, v in tags(order.get("Tags")).items()],
         )
@@ -50,7 +54,9 @@ class DeploymentGroup(Kind):
     def delete(self, order: Order) -> None:
         """Delete the group."""
         order.discard(
-            "codedeploy", "DeleteDeploymentGroup", applicationName=order["ApplicationName"],
+            "codedeploy",
+            "DeleteDeploymentGroup",
+            applicationName=order["ApplicationName"],
             deploymentGroupName=order.physical_id,
         )
 

@@ -16,7 +16,8 @@ class ModelPackageGroup(Kind):
     def create(self, order: Order) -> Made:
         """Create the group."""
         answer = order.call(
-            "sagemaker", "CreateModelPackageGroup",
+            "sagemaker",
+            "CreateModelPackageGroup",
             **order.given("ModelPackageGroupName", "ModelPackageGroupDescription"),
             Tags=[{"Key": k, "Value": v} for k, v in tags(order.get("Tags")).items()],
         )

@@ -13,7 +13,11 @@ class Topic(Kind):
     type = "AWS::SNS::Topic"
     create_only = frozenset({"TopicName", "FifoTopic"})
     _attributes = (
-        "DisplayName", "KmsMasterKeyId", "FifoTopic", "ContentBasedDeduplication", "TracingConfig",
+        "DisplayName",
+        "KmsMasterKeyId",
+        "FifoTopic",
+        "ContentBasedDeduplication",
+        "TracingConfig",
         "SignatureVersion",
     )
 
@@ -21,7 +25,10 @@ class Topic(Kind):
         """Create the topic and its subscriptions."""
         name = order.get("TopicName") or order.name(256)
         answer = order.call(
-            "sns", "CreateTopic", Name=name, Attributes=order.given(*self._attributes),
+            "sns",
+            "CreateTopic",
+            Name=name,
+            Attributes=order.given(*self._attributes),
             Tags=[{"Key": k, "Value": v} for k, v in tags(order.get("Tags")).items()],
         )
         arn = answer["TopicArn"]
@@ -34,7 +41,10 @@ class Topic(Kind):
         for name in self._attributes:
             if name in order.properties or name in order.previous:
                 order.call(
-                    "sns", "SetTopicAttributes", TopicArn=order.physical_id, AttributeName=name,
+                    "sns",
+                    "SetTopicAttributes",
+                    TopicArn=order.physical_id,
+                    AttributeName=name,
                     AttributeValue=order.get(name, ""),
                 )
         return Made(order.physical_id, order.attributes)
@@ -53,7 +63,10 @@ class TopicPolicy(Kind):
         """Put the policy on each topic."""
         for topic in order["Topics"]:
             order.call(
-                "sns", "SetTopicAttributes", TopicArn=topic, AttributeName="Policy",
+                "sns",
+                "SetTopicAttributes",
+                TopicArn=topic,
+                AttributeName="Policy",
                 AttributeValue=order["PolicyDocument"],
             )
         return Made(order.physical_id or order.name(), {"Id": order.logical_id})
@@ -70,14 +83,20 @@ class Subscription(Kind):
     type = "AWS::SNS::Subscription"
     create_only = frozenset({"TopicArn", "Protocol", "Endpoint"})
     _attributes = (
-        "DeliveryPolicy", "FilterPolicy", "FilterPolicyScope", "RawMessageDelivery",
-        "RedrivePolicy", "SubscriptionRoleArn",
+        "DeliveryPolicy",
+        "FilterPolicy",
+        "FilterPolicyScope",
+        "RawMessageDelivery",
+        "RedrivePolicy",
+        "SubscriptionRoleArn",
     )
 
     def create(self, order: Order) -> Made:
         """Subscribe."""
         answer = order.call(
-            "sns", "Subscribe", ReturnSubscriptionArn=True,
+            "sns",
+            "Subscribe",
+            ReturnSubscriptionArn=True,
             **order.given("TopicArn", "Protocol", "Endpoint"),
             Attributes=order.given(*self._attributes),
         )
@@ -89,8 +108,11 @@ class Subscription(Kind):
         for name in self._attributes:
             if name in order.properties:
                 order.call(
-                    "sns", "SetSubscriptionAttributes", SubscriptionArn=order.physical_id,
-                    AttributeName=name, AttributeValue=order[name],
+                    "sns",
+                    "SetSubscriptionAttributes",
+                    SubscriptionArn=order.physical_id,
+                    AttributeName=name,
+                    AttributeValue=order[name],
                 )
         return Made(order.physical_id, order.attributes)
 
@@ -109,7 +131,10 @@ class Queue(Kind):
         """Create the queue."""
         name = order.get("QueueName") or order.name(80)
         answer = order.call(
-            "sqs", "CreateQueue", QueueName=name, Attributes=self._attributes(order),
+            "sqs",
+            "CreateQueue",
+            QueueName=name,
+            Attributes=self._attributes(order),
             tags=tags(order.get("Tags")),
         )
         cloud = order.cloud
@@ -120,7 +145,9 @@ class Queue(Kind):
     def update(self, order: Order) -> Made:
         """Set the attributes again."""
         order.call(
-            "sqs", "SetQueueAttributes", QueueUrl=order.physical_id,
+            "sqs",
+            "SetQueueAttributes",
+            QueueUrl=order.physical_id,
             Attributes=self._attributes(order),
         )
         return Made(order.physical_id, order.attributes)
@@ -143,7 +170,9 @@ class QueuePolicy(Kind):
         """Put the policy on each queue."""
         for queue in order["Queues"]:
             order.call(
-                "sqs", "SetQueueAttributes", QueueUrl=queue,
+                "sqs",
+                "SetQueueAttributes",
+                QueueUrl=queue,
                 Attributes={"Policy": order["PolicyDocument"]},
             )
         return Made(order.physical_id or order.name(), {"Id": order.logical_id})
@@ -153,9 +182,7 @@ class QueuePolicy(Kind):
     def delete(self, order: Order) -> None:
         """Take the policy away."""
         for queue in order["Queues"]:
-            order.discard(
-                "sqs", "SetQueueAttributes", QueueUrl=queue, Attributes={"Policy": ""}
-            )
+            order.discard("sqs", "SetQueueAttributes", QueueUrl=queue, Attributes={"Policy": ""})
 
 
 class Rule(Kind):
@@ -184,7 +211,10 @@ class Rule(Kind):
         targets = order.get("Targets") or []
         if targets:
             failed = order.call(
-                "events", "PutTargets", Rule=name, Targets=targets,
+                "events",
+                "PutTargets",
+                Rule=name,
+                Targets=targets,
                 **order.given("EventBusName"),
             )
             if failed.get("FailedEntryCount"):
@@ -214,9 +244,7 @@ class Schedule(Kind):
 
     def update(self, order: Order) -> Made:
         """Update the schedule."""
-        order.call(
-            "scheduler", "UpdateSchedule", Name=order.physical_id, **order.rest("Name")
-        )
+        order.call("scheduler", "UpdateSchedule", Name=order.physical_id, **order.rest("Name"))
         return Made(order.physical_id, order.attributes)
 
     def delete(self, order: Order) -> None:

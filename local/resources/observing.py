@@ -17,7 +17,10 @@ class Alarm(Kind):
         """Put the alarm."""
         name = order.physical_id or order.get("AlarmName") or order.name(255)
         order.call(
-            "cloudwatch", "PutMetricAlarm", AlarmName=name, **order.rest("AlarmName", "Tags"),
+            "cloudwatch",
+            "PutMetricAlarm",
+            AlarmName=name,
+            **order.rest("AlarmName", "Tags"),
             Tags=[{"Key": k, "Value": v} for k, v in tags(order.get("Tags")).items()] or None,
         )
         cloud = order.cloud
@@ -62,7 +65,9 @@ class LogGroup(Kind):
         """Create the group."""
         name = order.get("LogGroupName") or order.name(512)
         order.call(
-            "logs", "CreateLogGroup", logGroupName=name,
+            "logs",
+            "CreateLogGroup",
+            logGroupName=name,
             **order.given(kmsKeyId="KmsKeyId", logGroupClass="LogGroupClass"),
             tags=tags(order.get("Tags")),
         )
@@ -80,7 +85,9 @@ class LogGroup(Kind):
     def _retain(order: Order, name: str) -> None:
         if "RetentionInDays" in order.properties:
             order.call(
-                "logs", "PutRetentionPolicy", logGroupName=name,
+                "logs",
+                "PutRetentionPolicy",
+                logGroupName=name,
                 retentionInDays=order["RetentionInDays"],
             )
         elif "RetentionInDays" in order.previous:
@@ -108,7 +115,9 @@ class LogStream(Kind):
     def delete(self, order: Order) -> None:
         """Delete the stream."""
         order.discard(
-            "logs", "DeleteLogStream", logGroupName=order["LogGroupName"],
+            "logs",
+            "DeleteLogStream",
+            logGroupName=order["LogGroupName"],
             logStreamName=order.physical_id,
         )
 
@@ -122,9 +131,7 @@ class SubscriptionFilter(Kind):
     def create(self, order: Order) -> Made:
         """Put the filter."""
         name = order.physical_id or order.get("FilterName") or order.name(512)
-        order.call(
-            "logs", "PutSubscriptionFilter", filterName=name, **order.rest("FilterName")
-        )
+        order.call("logs", "PutSubscriptionFilter", filterName=name, **order.rest("FilterName"))
         return Made(name)
 
     update = create
@@ -132,7 +139,9 @@ class SubscriptionFilter(Kind):
     def delete(self, order: Order) -> None:
         """Delete the filter."""
         order.discard(
-            "logs", "DeleteSubscriptionFilter", logGroupName=order["LogGroupName"],
+            "logs",
+            "DeleteSubscriptionFilter",
+            logGroupName=order["LogGroupName"],
             filterName=order.physical_id,
         )
 
@@ -154,7 +163,9 @@ class MetricFilter(Kind):
             for transformation in order["MetricTransformations"]
         ]
         order.call(
-            "logs", "PutMetricFilter", filterName=name,
+            "logs",
+            "PutMetricFilter",
+            filterName=name,
             metricTransformations=transformations,
             **order.rest("FilterName", "MetricTransformations"),
         )
@@ -165,7 +176,9 @@ class MetricFilter(Kind):
     def delete(self, order: Order) -> None:
         """Delete the filter."""
         order.discard(
-            "logs", "DeleteMetricFilter", logGroupName=order["LogGroupName"],
+            "logs",
+            "DeleteMetricFilter",
+            logGroupName=order["LogGroupName"],
             filterName=order.physical_id,
         )
 
@@ -200,7 +213,9 @@ class DeliveryStream(Kind):
         """Create the stream."""
         name = order.get("DeliveryStreamName") or order.name()
         answer = order.call(
-            "firehose", "CreateDeliveryStream", DeliveryStreamName=name,
+            "firehose",
+            "CreateDeliveryStream",
+            DeliveryStreamName=name,
             **order.rest("DeliveryStreamName", "Tags"),
             Tags=[{"Key": k, "Value": v} for k, v in tags(order.get("Tags")).items()] or None,
         )
@@ -212,7 +227,9 @@ class DeliveryStream(Kind):
             "firehose", "DescribeDeliveryStream", DeliveryStreamName=order.physical_id
         )["DeliveryStreamDescription"]
         order.call(
-            "firehose", "UpdateDestination", DeliveryStreamName=order.physical_id,
+            "firehose",
+            "UpdateDestination",
+            DeliveryStreamName=order.physical_id,
             CurrentDeliveryStreamVersionId=described["VersionId"],
             DestinationId=described["Destinations"][0]["DestinationId"],
             ExtendedS3DestinationUpdate=order["ExtendedS3DestinationConfiguration"],
@@ -221,9 +238,7 @@ class DeliveryStream(Kind):
 
     def delete(self, order: Order) -> None:
         """Delete the stream."""
-        order.discard(
-            "firehose", "DeleteDeliveryStream", DeliveryStreamName=order.physical_id
-        )
+        order.discard("firehose", "DeleteDeliveryStream", DeliveryStreamName=order.physical_id)
 
 
 class Budget(Kind):
@@ -233,16 +248,18 @@ class Budget(Kind):
 
     def replaces(self, order: Order, changed: frozenset[str]) -> bool:
         """Ask for a new budget when it is renamed."""
-        names = [source.get("Budget", {}).get("BudgetName") for source in
-                 (order.properties, order.previous)]
-        return names[0] != names[1]
+        now, before = order.properties.get("Budget", {}), order.previous.get("Budget", {})
+        return bool(now.get("BudgetName") != before.get("BudgetName"))
 
     def create(self, order: Order) -> Made:
         """Create the budget with its notifications."""
         budget = dict(order["Budget"])
         name = budget.setdefault("BudgetName", order.name(100))
         order.call(
-            "budgets", "CreateBudget", AccountId=order.cloud.account, Budget=budget,
+            "budgets",
+            "CreateBudget",
+            AccountId=order.cloud.account,
+            Budget=budget,
             NotificationsWithSubscribers=order.get("NotificationsWithSubscribers"),
         )
         return Made(name)
@@ -252,7 +269,10 @@ class Budget(Kind):
         self.delete(order)
         budget = dict(order["Budget"]) | {"BudgetName": order.physical_id}
         order.call(
-            "budgets", "CreateBudget", AccountId=order.cloud.account, Budget=budget,
+            "budgets",
+            "CreateBudget",
+            AccountId=order.cloud.account,
+            Budget=budget,
             NotificationsWithSubscribers=order.get("NotificationsWithSubscribers"),
         )
         return Made(order.physical_id)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, ClassVar
 
 from local.resources.base import Kind, Made, Order, ResourceError, tags
 
@@ -26,7 +26,9 @@ class RestApi(Kind):
         if "Body" in order.properties or "BodyS3Location" in order.properties:
             raise ResourceError("the local cloud does not import an API from an OpenAPI body")
         answer = order.call(
-            "apigateway", "CreateRestApi", **order.rest("Tags", "Parameters"),
+            "apigateway",
+            "CreateRestApi",
+            **order.rest("Tags", "Parameters"),
             tags=tags(order.get("Tags")),
         )
         api = answer["id"]
@@ -65,7 +67,9 @@ class Resource(Kind):
     def delete(self, order: Order) -> None:
         """Delete the part."""
         order.discard(
-            "apigateway", "DeleteResource", restApiId=order["RestApiId"],
+            "apigateway",
+            "DeleteResource",
+            restApiId=order["RestApiId"],
             resourceId=order.physical_id,
         )
 
@@ -80,11 +84,18 @@ class Method(Kind):
         """Put method, integration and responses."""
         where = order.given("RestApiId", "ResourceId", "HttpMethod")
         order.call(
-            "apigateway", "PutMethod", **where,
+            "apigateway",
+            "PutMethod",
+            **where,
             authorizationType=order.get("AuthorizationType", "NONE"),
             **order.given(
-                "AuthorizerId", "ApiKeyRequired", "OperationName", "RequestParameters",
-                "RequestModels", "RequestValidatorId", "AuthorizationScopes",
+                "AuthorizerId",
+                "ApiKeyRequired",
+                "OperationName",
+                "RequestParameters",
+                "RequestModels",
+                "RequestValidatorId",
+                "AuthorizationScopes",
             ),
         )
         for response in order.get("MethodResponses") or []:
@@ -98,7 +109,10 @@ class Method(Kind):
             responses = integration.pop("IntegrationResponses", None) or []
             method = integration.pop("IntegrationHttpMethod", None)
             order.call(
-                "apigateway", "PutIntegration", **where, integrationHttpMethod=method,
+                "apigateway",
+                "PutIntegration",
+                **where,
+                integrationHttpMethod=method,
                 **integration,
             )
             for response in responses:
@@ -127,7 +141,9 @@ class Model(Kind):
         """Create the model."""
         name = order.physical_id or order.get("Name") or re.sub(r"\W", "", order.name(120))
         order.call(
-            "apigateway", "CreateModel", name=name,
+            "apigateway",
+            "CreateModel",
+            name=name,
             contentType=order.get("ContentType", "application/json"),
             **order.given("RestApiId", "Description", "Schema"),
         )
@@ -154,8 +170,10 @@ class RequestValidator(Kind):
     def create(self, order: Order) -> Made:
         """Create the validator."""
         answer = order.call(
-            "apigateway", "CreateRequestValidator",
-            name=order.get("Name") or order.name(128), **order.rest("Name"),
+            "apigateway",
+            "CreateRequestValidator",
+            name=order.get("Name") or order.name(128),
+            **order.rest("Name"),
         )
         return Made(answer["id"], {"RequestValidatorId": answer["id"]})
 
@@ -166,15 +184,20 @@ class RequestValidator(Kind):
             for name in ("ValidateRequestBody", "ValidateRequestParameters")
         ]
         order.call(
-            "apigateway", "UpdateRequestValidator", restApiId=order["RestApiId"],
-            requestValidatorId=order.physical_id, patchOperations=operations,
+            "apigateway",
+            "UpdateRequestValidator",
+            restApiId=order["RestApiId"],
+            requestValidatorId=order.physical_id,
+            patchOperations=operations,
         )
         return Made(order.physical_id, order.attributes)
 
     def delete(self, order: Order) -> None:
         """Delete the validator."""
         order.discard(
-            "apigateway", "DeleteRequestValidator", restApiId=order["RestApiId"],
+            "apigateway",
+            "DeleteRequestValidator",
+            restApiId=order["RestApiId"],
             requestValidatorId=order.physical_id,
         )
 
@@ -209,7 +232,9 @@ class Deployment(Kind):
     def create(self, order: Order) -> Made:
         """Take the snapshot."""
         answer = order.call(
-            "apigateway", "CreateDeployment", **order.given("RestApiId", "Description"),
+            "apigateway",
+            "CreateDeployment",
+            **order.given("RestApiId", "Description"),
             **order.given("StageName", variables="StageVariables"),
         )
         order.cloud.gateway.snapshot(order["RestApiId"], answer["id"])
@@ -222,7 +247,9 @@ class Deployment(Kind):
     def delete(self, order: Order) -> None:
         """Delete the snapshot."""
         order.discard(
-            "apigateway", "DeleteDeployment", restApiId=order["RestApiId"],
+            "apigateway",
+            "DeleteDeployment",
+            restApiId=order["RestApiId"],
             deploymentId=order.physical_id,
         )
 
@@ -232,7 +259,7 @@ class Stage(Kind):
 
     type = "AWS::ApiGateway::Stage"
     create_only = frozenset({"RestApiId", "StageName"})
-    _settings = {
+    _settings: ClassVar[dict[str, str]] = {
         "LoggingLevel": "logging/loglevel",
         "DataTraceEnabled": "logging/dataTrace",
         "MetricsEnabled": "metrics/enabled",
@@ -247,9 +274,14 @@ class Stage(Kind):
         """Create the stage and its settings."""
         name = order["StageName"]
         order.call(
-            "apigateway", "CreateStage", **order.given("RestApiId", "StageName", "DeploymentId"),
+            "apigateway",
+            "CreateStage",
+            **order.given("RestApiId", "StageName", "DeploymentId"),
             **order.given(
-                "Description", "Variables", "TracingEnabled", "CacheClusterEnabled",
+                "Description",
+                "Variables",
+                "TracingEnabled",
+                "CacheClusterEnabled",
                 "CacheClusterSize",
             ),
             tags=tags(order.get("Tags")),
@@ -284,7 +316,9 @@ class Stage(Kind):
                     raise ResourceError(f"the local cloud does not support the setting {key}")
                 operations.append(_replace(f"{where}/{self._settings[key]}", value))
         order.call(
-            "apigateway", "UpdateStage", **order.given("RestApiId", "StageName"),
+            "apigateway",
+            "UpdateStage",
+            **order.given("RestApiId", "StageName"),
             patchOperations=operations,
         )
 
@@ -301,7 +335,8 @@ class Account(Kind):
     def create(self, order: Order) -> Made:
         """Set the role."""
         order.call(
-            "apigateway", "UpdateAccount",
+            "apigateway",
+            "UpdateAccount",
             patchOperations=[_replace("/cloudwatchRoleArn", order.get("CloudWatchRoleArn", ""))],
         )
         return Made(order.physical_id or order.name(), {"Id": order.logical_id})
@@ -321,8 +356,11 @@ class ApiKey(Kind):
     def create(self, order: Order) -> Made:
         """Create the key."""
         answer = order.call(
-            "apigateway", "CreateApiKey", name=order.get("Name") or order.name(),
-            **order.rest("Name", "Tags"), tags=tags(order.get("Tags")),
+            "apigateway",
+            "CreateApiKey",
+            name=order.get("Name") or order.name(),
+            **order.rest("Name", "Tags"),
+            tags=tags(order.get("Tags")),
         )
         return Made(answer["id"], {"APIKeyId": answer["id"]})
 
@@ -352,9 +390,11 @@ class UsagePlan(Kind):
     def create(self, order: Order) -> Made:
         """Create the plan."""
         answer = order.call(
-            "apigateway", "CreateUsagePlan",
+            "apigateway",
+            "CreateUsagePlan",
             name=order.get("UsagePlanName") or order.name(),
-            **order.rest("UsagePlanName", "Tags"), tags=tags(order.get("Tags")),
+            **order.rest("UsagePlanName", "Tags"),
+            tags=tags(order.get("Tags")),
         )
         return Made(answer["id"], {"Id": answer["id"]})
 
@@ -362,8 +402,10 @@ class UsagePlan(Kind):
         """Change name, description, throttle and quota."""
         operations = [_replace("/name", order.get("UsagePlanName", order.physical_id))]
         operations.append(_replace("/description", order.get("Description", "")))
-        for group, fields in (("Throttle", ("RateLimit", "BurstLimit")),
-                              ("Quota", ("Limit", "Period", "Offset"))):
+        for group, fields in (
+            ("Throttle", ("RateLimit", "BurstLimit")),
+            ("Quota", ("Limit", "Period", "Offset")),
+        ):
             wanted = order.get(group) or {}
             if not wanted and order.previous.get(group):
                 operations.append({"op": "remove", "path": f"/{group.lower()}", "value": ""})
@@ -373,7 +415,9 @@ class UsagePlan(Kind):
                     value = int(float(wanted[name])) if group == "Throttle" else wanted[name]
                     operations.append(_replace(path, value))
         order.call(
-            "apigateway", "UpdateUsagePlan", usagePlanId=order.physical_id,
+            "apigateway",
+            "UpdateUsagePlan",
+            usagePlanId=order.physical_id,
             patchOperations=operations,
         )
         return Made(order.physical_id, order.attributes)

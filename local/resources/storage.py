@@ -18,7 +18,9 @@ class Bucket(Kind):
         """Create the bucket, then set each of its configurations."""
         name = order.get("BucketName") or order.name(63, lower=True)
         order.call(
-            "s3", "CreateBucket", Bucket=name,
+            "s3",
+            "CreateBucket",
+            Bucket=name,
             CreateBucketConfiguration={"LocationConstraint": order.cloud.region},
         )
         self._configure(order, name)
@@ -69,9 +71,7 @@ class Bucket(Kind):
 
     @staticmethod
     def _set_PublicAccessBlockConfiguration(order: Order, name: str, value: Any) -> None:
-        order.call(
-            "s3", "PutPublicAccessBlock", Bucket=name, PublicAccessBlockConfiguration=value
-        )
+        order.call("s3", "PutPublicAccessBlock", Bucket=name, PublicAccessBlockConfiguration=value)
 
     @staticmethod
     def _set_BucketEncryption(order: Order, name: str, value: Any) -> None:
@@ -83,7 +83,9 @@ class Bucket(Kind):
             for rule in value["ServerSideEncryptionConfiguration"]
         ]
         order.call(
-            "s3", "PutBucketEncryption", Bucket=name,
+            "s3",
+            "PutBucketEncryption",
+            Bucket=name,
             ServerSideEncryptionConfiguration={"Rules": rules},
         )
 
@@ -105,7 +107,9 @@ class Bucket(Kind):
     def _set_LifecycleConfiguration(order: Order, name: str, value: Any) -> None:
         rules = [_lifecycle_rule(rule, index) for index, rule in enumerate(value["Rules"])]
         order.call(
-            "s3", "PutBucketLifecycleConfiguration", Bucket=name,
+            "s3",
+            "PutBucketLifecycleConfiguration",
+            Bucket=name,
             LifecycleConfiguration={"Rules": rules},
         )
 
@@ -131,7 +135,9 @@ class Bucket(Kind):
         wanted = value.get("EventBridgeConfiguration", {})
         on = str(wanted.get("EventBridgeEnabled", True)).lower() == "true"
         order.call(
-            "s3", "PutBucketNotificationConfiguration", Bucket=name,
+            "s3",
+            "PutBucketNotificationConfiguration",
+            Bucket=name,
             NotificationConfiguration={"EventBridgeConfiguration": {}} if on else {},
         )
 
@@ -179,9 +185,7 @@ class BucketPolicy(Kind):
 
     def create(self, order: Order) -> Made:
         """Put the policy."""
-        order.call(
-            "s3", "PutBucketPolicy", Bucket=order["Bucket"], Policy=order["PolicyDocument"]
-        )
+        order.call("s3", "PutBucketPolicy", Bucket=order["Bucket"], Policy=order["PolicyDocument"])
         return Made(order["Bucket"], {"Bucket": order["Bucket"]})
 
     update = create
@@ -200,7 +204,8 @@ class Key(Kind):
     def create(self, order: Order) -> Made:
         """Create the key."""
         answer = order.call(
-            "kms", "CreateKey",
+            "kms",
+            "CreateKey",
             **order.given("Description", "KeySpec", "KeyUsage", "MultiRegion"),
             Policy=order.get("KeyPolicy"),
             Tags=[{"TagKey": k, "TagValue": v} for k, v in tags(order.get("Tags")).items()],
@@ -231,7 +236,9 @@ class Key(Kind):
     def delete(self, order: Order) -> None:
         """Schedule the key's deletion, as CloudFormation does."""
         order.discard(
-            "kms", "ScheduleKeyDeletion", KeyId=order.physical_id,
+            "kms",
+            "ScheduleKeyDeletion",
+            KeyId=order.physical_id,
             PendingWindowInDays=int(order.get("PendingWindowInDays", 30)),
         )
 
@@ -270,16 +277,21 @@ class Repository(Kind):
     def create(self, order: Order) -> Made:
         """Create the repository with its policies."""
         answer = order.call(
-            "ecr", "CreateRepository",
+            "ecr",
+            "CreateRepository",
             RepositoryName=order.get("RepositoryName") or order.name(256, lower=True),
             **order.given(
-                "ImageTagMutability", "ImageScanningConfiguration", "EncryptionConfiguration",
+                "ImageTagMutability",
+                "ImageScanningConfiguration",
+                "EncryptionConfiguration",
                 tags="Tags",
             ),
         )
         repository = answer["repository"]
-        attributes = {"Arn": repository["repositoryArn"], "RepositoryUri": repository["repositoryUri"]}
-        made = Made(repository["repositoryName"], attributes)
+        made = Made(
+            repository["repositoryName"],
+            {"Arn": repository["repositoryArn"], "RepositoryUri": repository["repositoryUri"]},
+        )
         self._configure(order, made.physical_id)
         return made
 
@@ -287,7 +299,9 @@ class Repository(Kind):
     def _configure(order: Order, name: str) -> None:
         if order.get("RepositoryPolicyText"):
             order.call(
-                "ecr", "SetRepositoryPolicy", repositoryName=name,
+                "ecr",
+                "SetRepositoryPolicy",
+                repositoryName=name,
                 policyText=order["RepositoryPolicyText"],
             )
         lifecycle = (order.get("LifecyclePolicy") or {}).get("LifecyclePolicyText")
@@ -323,7 +337,10 @@ class Parameter(Kind):
     @staticmethod
     def _put(order: Order, name: str, *, overwrite: bool) -> Made:
         order.call(
-            "ssm", "PutParameter", Name=name, Overwrite=overwrite,
+            "ssm",
+            "PutParameter",
+            Name=name,
+            Overwrite=overwrite,
             **order.given("Type", "Value", "Description", "AllowedPattern", "Tier", "DataType"),
         )
         return Made(name, {"Type": order["Type"], "Value": order["Value"]})

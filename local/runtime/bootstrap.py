@@ -11,6 +11,8 @@ import os
 import sys
 import time
 import traceback
+from collections.abc import Callable, Mapping
+from typing import Any, cast
 
 VERSION = "/2018-06-01/runtime"
 
@@ -25,7 +27,7 @@ class CognitoIdentity:
 class LambdaContext:
     """What AWS hands to a handler beside the event."""
 
-    def __init__(self, headers):
+    def __init__(self, headers: Mapping[str, str]) -> None:
         self.aws_request_id = headers["Lambda-Runtime-Aws-Request-Id"]
         self.invoked_function_arn = headers["Lambda-Runtime-Invoked-Function-Arn"]
         self.function_name = os.environ["AWS_LAMBDA_FUNCTION_NAME"]
@@ -38,11 +40,11 @@ class LambdaContext:
         self.tenant_id = None
         self._deadline_ms = int(headers["Lambda-Runtime-Deadline-Ms"])
 
-    def get_remaining_time_in_millis(self):
+    def get_remaining_time_in_millis(self) -> int:
         """Return how long the handler may still run."""
         return max(0, self._deadline_ms - int(time.time() * 1000))
 
-    def log(self, message):
+    def log(self, message: object) -> None:
         """Write a line to the log."""
         sys.stdout.write(str(message))
 
@@ -50,38 +52,38 @@ class LambdaContext:
 class RuntimeApi:
     """The Runtime API over one connection."""
 
-    def __init__(self, address):
+    def __init__(self, address: str) -> None:
         self._connection = http.client.HTTPConnection(address, timeout=None)
 
-    def _ask(self, method, path, body=None):
-        self._connection.request(
-            method, VERSION + path, body, {"Content-Type": "application/json"}
-        )
+    def _ask(
+        self, method: str, path: str, body: bytes | None = None
+    ) -> tuple[Mapping[str, str], bytes]:
+        self._connection.request(method, VERSION + path, body, {"Content-Type": "application/json"})
         answer = self._connection.getresponse()
-        return answer.headers, answer.read()
+        return dict(answer.headers), answer.read()
 
-    def next(self):
+    def next(self) -> tuple[Mapping[str, str], bytes]:
         """Wait for an event; return its headers and its body."""
         return self._ask("GET", "/invocation/next")
 
-    def respond(self, request_id, body):
+    def respond(self, request_id: str, body: bytes) -> None:
         """Hand back what the handler returned."""
         self._ask("POST", "/invocation/" + request_id + "/response", body)
 
-    def fail(self, request_id, error):
+    def fail(self, request_id: str, error: Mapping[str, Any]) -> None:
         """Hand back what the handler raised."""
         self._ask("POST", "/invocation/" + request_id + "/error", json.dumps(error).encode())
 
-    def fail_init(self, error):
+    def fail_init(self, error: Mapping[str, Any]) -> None:
         """Say that the handler could not be loaded."""
         self._ask("POST", "/init/error", json.dumps(error).encode())
 
 
-def describe(error, request_id=None):
+def describe(error: BaseException, request_id: str | None = None) -> dict[str, Any]:
     """Return an exception as AWS's own runtime reports it, and print it to the log."""
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if frame.filename != __file__]
-    described = {
+    described: dict[str, Any] = {
         "errorMessage": str(error),
         "errorType": type(error).__name__,
         "stackTrace": traceback.format_list(own),
@@ -96,7 +98,7 @@ def describe(error, request_id=None):
     return described
 
 
-def load(handler):
+def load(handler: str) -> Callable[[Any, LambdaContext], Any]:
     """Import `module.function`; errors are worded as AWS words them."""
     module_name, _, name = handler.rpartition(".")
     try:
@@ -107,20 +109,20 @@ def load(handler):
     if not hasattr(module, name):
         message = "Handler '" + name + "' missing on module '" + module_name + "'"
         raise type("Runtime.HandlerNotFound", (Exception,), {})(message)
-    return getattr(module, name)
+    return cast(Callable[[Any, LambdaContext], Any], getattr(module, name))
 
 
-def end_of_log(request_id):
+def end_of_log(request_id: str) -> None:
     """Mark in the log that all of this event's lines are written."""
     sys.stdout.flush()
     sys.stderr.flush()
     os.write(1, ("\0" + request_id + "\n").encode())
 
 
-def serve():
+def serve() -> None:
     """Load the handler, then answer events one after the other."""
     # What was printed before a timeout or a crash must not be lost with the process.
-    sys.stdout.reconfigure(line_buffering=True)
+    sys.stdout = open(1, "w", buffering=1, encoding="utf-8", closefd=False)  # noqa: SIM115
     api = RuntimeApi(os.environ["AWS_LAMBDA_RUNTIME_API"])
     try:
         handler = load(os.environ["_HANDLER"])

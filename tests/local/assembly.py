@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-HANDLER = '''
+HANDLER = """
 import json
 import os
 import sys
@@ -39,7 +39,7 @@ def handler(event, context):
         "pid": os.getpid(),
         "remaining": context.get_remaining_time_in_millis(),
     }
-'''
+"""
 
 
 def role(service: str = "lambda") -> dict[str, Any]:

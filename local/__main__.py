@@ -1,0 +1,127 @@
+"""`python -m local`: leave a local cloud running, or run the whole loop once."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from core.errors import DriftlessError
+from core.settings import load_settings
+from local import demo
+from local.cloud import Cloud
+from local.deploy import DeployError
+
+FOLDER = Path(".local")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Read the command line and run one command; return the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m local", description=__doc__)
+    subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
+    add_up_parser(subparsers)
+    demo.add_parser(subparsers)
+    args = parser.parse_args(arguments)
+    try:
+        return int(args.func(args))
+    except (DriftlessError, DeployError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+def add_up_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command `up`."""
+    parser = subparsers.add_parser(
+        "up",
+        help="deploy a stage to a local cloud and leave it running",
+        description="Synthesise a stage, deploy it to a local cloud and serve until Ctrl-C.",
+        epilog="example: python -m local up --port 4566",
+    )
+    parser.add_argument("--stage", default="local", help="the stage to synthesise (local)")
+    parser.add_argument("--port", type=int, default=0, help="of the AWS endpoint (any free one)")
+    parser.add_argument("--api-port", type=int, default=0, help="of the REST API (any free one)")
+    parser.add_argument("--rate", type=float, default=1.0, help="simulated seconds a second (1)")
+    parser.add_argument(
+        "--assembly", type=Path, help="deploy this cdk.out instead of synthesising one"
+    )
+    parser.add_argument("--no-data", action="store_true", help="leave the bucket empty")
+    parser.add_argument("--once", action="store_true", help="end when everything is deployed")
+    parser.set_defaults(func=up)
+
+
+def up(args: argparse.Namespace) -> int:
+    """Start a cloud, deploy a stage to it, say how to call it, and stay."""
+    settings = load_settings(Path("project.toml"), args.stage)
+    assembly = args.assembly or FOLDER / "cdk.out"
+    if args.assembly is None:
+        print(f"synthesising stage {args.stage} ...", flush=True)
+        demo.synthesise(assembly, args.stage)
+    began = time.monotonic()
+    cloud_file = FOLDER / "cloud.json"
+    with Cloud(FOLDER / "cloud", args.port, args.rate, api_port=args.api_port) as cloud:
+        try:
+            outputs = cloud.deploy(assembly)
+            write_cloud_file(cloud, cloud_file)
+            print(f"deployed {', '.join(outputs)} in {time.monotonic() - began:.1f} s")
+            if not args.no_data:
+                bucket = outputs[f"{settings.deployment}-training"]["BucketName"]
+                table = Path(settings.data.file)
+                cloud.client("s3").upload_file(str(table), bucket, f"data/{table.name}")
+                print(f"put {table} into s3://{bucket}/data/: training starts by itself")
+            print(describe(cloud), flush=True)
+            if not args.once:
+                wait_for_end()
+        finally:
+            cloud_file.unlink(missing_ok=True)
+    return 0
+
+
+def write_cloud_file(cloud: Cloud, path: Path) -> None:
+    """Write what `python -m ops` needs in order to find this cloud; readable by its owner only."""
+    operator = cloud.identity.operator
+    path.parent.mkdir(parents=True, exist_ok=True)
+    document = {
+        "endpoint": cloud.endpoint,
+        "region": cloud.region,
+        "access_key_id": operator.key,
+        "secret_access_key": operator.secret,
+        "apis": cloud.apis,
+        "pid": os.getpid(),
+    }
+    path.unlink(missing_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        json.dump(document, file, indent=2)
+        file.write("\n")
+
+
+def describe(cloud: Cloud) -> str:
+    """Say where the cloud and its APIs answer, with a call to copy."""
+    operator = cloud.identity.operator
+    exports = "\n".join(f"  export {k}={v}" for k, v in cloud.environment().items())
+    lines = [f"\nAWS endpoint  {cloud.endpoint}\n{exports}"]
+    for url in cloud.apis.values():
+        lines.append(
+            f"\nREST API      {url}\n"
+            f"  curl --aws-sigv4 aws:amz:{cloud.region}:execute-api"
+            f" --user {operator.key}:{operator.secret} {url}/health"
+        )
+    return "\n".join(lines)
+
+
+def wait_for_end() -> None:
+    """Wait for Ctrl-C or a termination signal."""
+    ended = threading.Event()
+    for name in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(name, lambda *_: ended.set())
+    print("\nCtrl-C ends it.", flush=True)
+    ended.wait()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
