@@ -15,7 +15,7 @@ _PUBLISHERS = ("cloudwatch.amazonaws.com", "budgets.amazonaws.com")
 
 
 class Notifications(Construct):
-    """Carry every alarm on one topic, encrypted with a key that CloudWatch may use, over TLS only."""
+    """Carry every alarm on one topic, encrypted with a key that CloudWatch may use, TLS only."""
 
     def __init__(self, scope: Construct, construct_id: str, *, settings: Settings) -> None:
         """Make the key and the topic; subscribe `[monitoring] email` if there is one."""

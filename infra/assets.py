@@ -1,7 +1,8 @@
-"""Package the functions and the training source without Docker: pinned wheels for the target, fixed bytes.
+"""Package the functions and the training source without Docker: pinned wheels, fixed bytes.
 
-What is built lies in `.build/`, keyed by a hash of everything that went in, so that an unchanged input
-costs one hash. The same input gives the same bytes, on the same machine and with the same tools.
+What is built lies in `.build/`, keyed by a hash of everything that went in, so that an unchanged
+input costs one hash. The same input gives the same bytes, on the same machine and with the same
+tools.
 """
 
 import functools
@@ -108,7 +109,9 @@ def host_target() -> Target:
         platform.machine().lower(), platform.machine().lower()
     )
     system = "macos" if sys.platform == "darwin" else "manylinux_2_28"
-    return Target(f"{sys.version_info.major}.{sys.version_info.minor}", machine, f"{machine}-{system}")
+    return Target(
+        f"{sys.version_info.major}.{sys.version_info.minor}", machine, f"{machine}-{system}"
+    )
 
 
 class Packager:
@@ -169,12 +172,12 @@ class Packager:
     def package_source(self, settings_json: str, target: Target) -> Asset:
         """Pack `core`, `training`, the settings and vendored dependencies as `sourcedir.tar.gz`.
 
-        Its root has no requirements.txt and no setup.py, or SageMaker's toolkit would call pip, which a
-        network-isolated job cannot do.
+        Its root has no requirements.txt and no setup.py, or SageMaker's toolkit would call pip,
+        which a network-isolated job cannot do.
         """
         if not (self.root / "training/train.py").is_file():
             raise AssetError(
-                "training source: training/train.py does not exist; the job would have no entry point"
+                "training source: training/train.py does not exist; the job would have no entry"
             )
         lines = read_requirements(self.root / "training/requirements.txt")
         sources = {
@@ -234,8 +237,8 @@ class Packager:
         size, files = (int(part) for part in note.read_text().split())
         asset = Asset(path, size, files)
         self._report(
-            f"asset {label}: {size / 1e6:.1f} MB unzipped, {asset.packed_bytes / 1e6:.1f} MB packed, "
-            f"{files} files{'' if built else ' (cached)'}"
+            f"asset {label}: {size / 1e6:.1f} MB unzipped, "
+            f"{asset.packed_bytes / 1e6:.1f} MB packed, {files} files{'' if built else ' (cached)'}"
         )
         return asset
 
@@ -249,7 +252,14 @@ class Packager:
     ) -> Path:
         """Install the requirements for the target, stripped and compiled; cached as a folder."""
         recipe = "\n".join(
-            [target.tag, *lines, *unused, CONSTRAINTS.read_text(), _own_source(), _compiler_id(compiler)]
+            [
+                target.tag,
+                *lines,
+                *unused,
+                CONSTRAINTS.read_text(),
+                _own_source(),
+                _compiler_id(compiler),
+            ]
         )
         folder = self.build / "wheels" / hashlib.sha256(recipe.encode()).hexdigest()[:16]
         if folder.is_dir():
@@ -269,11 +279,11 @@ class Packager:
                     raise
         return folder
 
-    @functools.lru_cache(maxsize=None)  # noqa: B019  (said once a packager, which lives as long as a synth)
+    @functools.cache  # noqa: B019  (said once a packager, which lives as long as a synth)
     def _say_uncompiled(self, target: Target) -> None:
         self._report(
-            f"asset: this machine has no Python {target.python}, so functions ship without bytecode and "
-            "start up to three times slower; install it and synthesise again"
+            f"asset: this machine has no Python {target.python}, so functions ship without "
+            "bytecode and start up to three times slower; install it and synthesise again"
         )
 
 
@@ -431,8 +441,8 @@ def _strip(folder: Path) -> None:
 def _compile(folder: Path, interpreter: Path | None) -> None:
     """Compile to bytecode that is never checked against its source.
 
-    /var/task is read-only, so a function without bytecode compiles anew at every cold start. The hash
-    seed is fixed because the order of a set constant in the bytecode depends on it.
+    /var/task is read-only, so a function without bytecode compiles anew at every cold start. The
+    hash seed is fixed because the order of a set constant in the bytecode depends on it.
     """
     if interpreter is None:
         return
@@ -501,7 +511,7 @@ def _print_to_stderr(line: str) -> None:
 
 
 def read_commit(root: Path) -> str:
-    """Give the commit of the sources, with "-dirty" if they differ from it; "unknown" without git."""
+    """Give the sources' commit, with "-dirty" if they differ from it; "unknown" without git."""
     command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude", "*"]
     try:
         done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)

@@ -1,4 +1,4 @@
-"""From an approval to the live model: events, a queue with a dead-letter queue, the promote function."""
+"""From an approval to the live model: events, a queue, its dead letters, the promote function."""
 
 from aws_cdk import (
     Duration,
@@ -15,6 +15,7 @@ from core.settings import Settings
 from infra.alarms import alarm, metric, own_metric
 from infra.assets import Packager
 from infra.functions import PackagedFunction
+from infra.grants import BY_NUMBER, ONE_STACK, allow
 from infra.registry import package_arns
 from infra.serving import shift_minutes
 from infra.training import stack_arn
@@ -44,8 +45,8 @@ class Delivery(Construct):
             enforce_ssl=True,
             retention_period=Duration.days(14),
         )
-        # An update that finds the stack busy is tried again; it may have to wait out a whole shift of
-        # traffic, and its rollback.
+        # An update that finds the stack busy is tried again; it may have to wait out a whole shift
+        # of traffic, and its rollback.
         tries = 30 + 2 * shift_minutes(settings.serving.traffic_shift) * 60 // _PROMOTE_SECONDS
         self.queue = aws_sqs.Queue(
             self,
@@ -80,19 +81,24 @@ class Delivery(Construct):
             timeout_seconds=_PROMOTE_SECONDS,
             memory_mb=256,
         )
-        promote.allow(
+        allow(
+            promote.role,
             "sagemaker:DescribeModelPackage",
             "sagemaker:ListModelPackages",
             "sagemaker:UpdateModelPackage",
             on=package_arns(settings),
+            because=BY_NUMBER,
         )
-        # The update runs under the role that the stack was deployed with; this one may only ask for it.
-        promote.allow(
+        # The update runs under the role that the stack was deployed with; this one may only ask for
+        # it.
+        allow(
+            promote.role,
             "cloudformation:CancelUpdateStack",
             "cloudformation:DescribeStackEvents",
             "cloudformation:DescribeStacks",
             "cloudformation:UpdateStack",
             on=[stack_arn(self, serving_stack)],
+            because=ONE_STACK,
         )
         promote.function.add_event_source(
             aws_lambda_event_sources.SqsEventSource(
@@ -133,7 +139,7 @@ class Delivery(Construct):
                             "UPDATE_ROLLBACK_FAILED",
                             "UPDATE_FAILED",
                         ]
-                    }
+                    },
                 },
             ),
             targets=[target],
@@ -141,8 +147,8 @@ class Delivery(Construct):
 
     def _alarms(self, settings: Settings, topic: aws_sns.ITopic) -> None:
         quiet = aws_cloudwatch.TreatMissingData.NOT_BREACHING
-        # One promotion is one datapoint, and each that fails deserves a look: 1 of 1. Between promotions
-        # there is no data, and nothing wrong.
+        # One promotion is one datapoint, and each that fails deserves a look: 1 of 1. Between
+        # promotions there is no data, and nothing wrong.
         alarm(
             self,
             "PromotionFailureAlarm",

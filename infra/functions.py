@@ -1,18 +1,18 @@
 """A packaged function with a role, a log group and a stated environment of its own."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
 
 from aws_cdk import Duration, RemovalPolicy, aws_iam, aws_lambda
 from constructs import Construct
 
 from core.settings import Settings
 from infra.assets import Packager, Target, lambda_target
+from infra.grants import acknowledge
 from infra.storage import log_group
 
 
 class PackagedFunction(Construct):
-    """Run one folder of `lambdas/`; it may write its own log lines and what it is granted, no more."""
+    """Run one folder of `lambdas/`; it may write its log lines and do what it is granted."""
 
     def __init__(
         self,
@@ -30,7 +30,7 @@ class PackagedFunction(Construct):
         version_description: str | None = None,
         snap_start: bool = False,
     ) -> None:
-        """Package `lambdas/<name>` and make the function; `version_description` marks its versions."""
+        """Package `lambdas/<name>` and make the function; a version is described as told."""
         super().__init__(scope, construct_id)
         target = lambda_target(settings.serving.architecture, local=settings.is_local)
         asset = packager.package_function(name, target, requirements)
@@ -64,16 +64,11 @@ class PackagedFunction(Construct):
                 removal_policy=RemovalPolicy.RETAIN,
             ),
         )
-
-    def allow(
-        self,
-        *actions: str,
-        on: Sequence[str],
-        when: Mapping[str, Any] | None = None,
-    ) -> None:
-        """Let the function do these actions on these resources."""
-        self.role.add_to_principal_policy(
-            aws_iam.PolicyStatement(actions=list(actions), resources=list(on), conditions=when)
+        acknowledge(
+            self.function,
+            "AwsSolutions-L1",
+            because="The runtime is the minor version that the dependencies are built, compiled "
+            "and measured for.",
         )
 
 

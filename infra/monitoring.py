@@ -1,9 +1,10 @@
-"""Captured predictions, the monitor that judges them, its alarms, the retrain rules and the dashboard."""
+"""Captured predictions, the monitor that judges them, its alarms, retraining and the dashboard."""
+
+import json
 
 from aws_cdk import (
     Aws,
     Duration,
-    Size,
     aws_budgets,
     aws_cloudwatch,
     aws_events,
@@ -20,6 +21,7 @@ from infra.alarms import RUNBOOK, Notifications, alarm, metric, own_metric
 from infra.assets import Packager
 from infra.delivery import Delivery
 from infra.functions import PackagedFunction
+from infra.grants import BY_NUMBER, BY_PREFIX, ONE_STACK, allow
 from infra.registry import package_arns
 from infra.serving import API_STAGE, Serving
 from infra.storage import Storage, log_group
@@ -45,8 +47,8 @@ class Capture(Construct):
         stream_log = aws_logs.LogStream(self, "DeliveryLog", log_group=logs)
         self.stream = self._stream(settings, storage, logs, stream_log)
         self._filter(source)
-        # Firehose reports how old the oldest undelivered record is, and only while it has some: no data
-        # is good news. 2 of 3 periods ride out one retry of S3.
+        # Firehose reports how old the oldest undelivered record is, and only while it has some: no
+        # data is good news. 2 of 3 periods ride out one retry of S3.
         alarm(
             self,
             "DeliveryAlarm",
@@ -80,32 +82,27 @@ class Capture(Construct):
             assumed_by=aws_iam.ServicePrincipal("firehose.amazonaws.com"),
             description=f"{settings.deployment}: what the capture stream may do",
         )
-        written = [storage.bucket.arn_for_objects(p) for p in ("captures/*", "captures-failed/*")]
-        policy = aws_iam.Policy(
-            self,
-            "StreamPolicy",
-            roles=[role],
-            statements=[
-                aws_iam.PolicyStatement(
-                    actions=["s3:AbortMultipartUpload", "s3:GetObject", "s3:PutObject"],
-                    resources=written,
-                ),
-                aws_iam.PolicyStatement(
-                    actions=[
-                        "s3:GetBucketLocation",
-                        "s3:ListBucket",
-                        "s3:ListBucketMultipartUploads",
-                    ],
-                    resources=[storage.bucket.bucket_arn],
-                ),
-                aws_iam.PolicyStatement(
-                    actions=["logs:PutLogEvents"], resources=[logs.log_group_arn]
-                ),
-            ],
+        allow(
+            role,
+            "s3:AbortMultipartUpload",
+            "s3:GetObject",
+            "s3:PutObject",
+            on=storage.objects(self, "captures/", "captures-failed/"),
+            because=BY_PREFIX,
         )
+        allow(
+            role,
+            "s3:GetBucketLocation",
+            "s3:ListBucket",
+            "s3:ListBucketMultipartUploads",
+            on=[storage.bucket.bucket_arn],
+        )
+        allow(role, "logs:PutLogEvents", on=[logs.log_group_arn])
         kinds = aws_kinesisfirehose.CfnDeliveryStream
 
-        def processor(kind: str, **parameters: str) -> aws_kinesisfirehose.CfnDeliveryStream.ProcessorProperty:
+        def processor(
+            kind: str, **parameters: str
+        ) -> aws_kinesisfirehose.CfnDeliveryStream.ProcessorProperty:
             return kinds.ProcessorProperty(
                 type=kind,
                 parameters=[
@@ -149,7 +146,7 @@ class Capture(Construct):
                 ),
             ),
         )
-        stream.node.add_dependency(policy)
+        stream.node.add_dependency(role)
         return stream
 
     def _filter(self, source: aws_logs.ILogGroup) -> None:
@@ -162,17 +159,7 @@ class Capture(Construct):
             ),
             description="Lets CloudWatch Logs hand capture lines to the stream",
         )
-        policy = aws_iam.Policy(
-            self,
-            "FilterPolicy",
-            roles=[role],
-            statements=[
-                aws_iam.PolicyStatement(
-                    actions=["firehose:PutRecord", "firehose:PutRecordBatch"],
-                    resources=[self.stream.attr_arn],
-                )
-            ],
-        )
+        allow(role, "firehose:PutRecord", "firehose:PutRecordBatch", on=[self.stream.attr_arn])
         filtered = aws_logs.CfnSubscriptionFilter(
             self,
             "Filter",
@@ -181,7 +168,7 @@ class Capture(Construct):
             destination_arn=self.stream.attr_arn,
             role_arn=role.role_arn,
         )
-        filtered.node.add_dependency(policy)
+        filtered.node.add_dependency(role)
 
 
 class Monitor(Construct):
@@ -199,7 +186,7 @@ class Monitor(Construct):
         machine: aws_stepfunctions.IStateMachine,
         serving_stack: str,
     ) -> None:
-        """Make the function, its schedule, the alarms on its findings and the rules that retrain."""
+        """Make the function, its schedule, the alarms on its findings, the rules that retrain."""
         super().__init__(scope, construct_id)
         self.function = self._function(settings, packager, storage, notifications, serving_stack)
         aws_events.Rule(
@@ -234,7 +221,7 @@ class Monitor(Construct):
                 "BUCKET": storage.bucket.bucket_name,
                 "MODEL_PACKAGE_GROUP": settings.deployment,
                 "SERVING_STACK": serving_stack,
-                "SETTINGS": settings.monitoring.model_dump_json(),
+                "SETTINGS": _monitor_settings(settings),
                 "TOPIC_ARN": topic.topic_arn,
                 "RUNBOOK_URL": RUNBOOK,
             },
@@ -242,22 +229,29 @@ class Monitor(Construct):
             timeout_seconds=900,
             memory_mb=1024,
         )
-        objects = storage.bucket.arn_for_objects
-        monitor.allow(
-            "s3:GetObject",
-            on=[objects(p) for p in ("captures/*", "labels/*", "labelled/*", "models/*", "monitor/*")],
-        )
-        monitor.allow("s3:PutObject", on=[objects("labelled/*"), objects("monitor/*")])
-        monitor.allow("s3:ListBucket", on=[storage.bucket.bucket_arn])
-        monitor.allow(
+        role = monitor.role
+        read = storage.objects(self, "captures/", "labels/", "labelled/", "models/", "monitor/")
+        allow(role, "s3:GetObject", on=read, because=BY_PREFIX)
+        written = storage.objects(self, "labelled/", "monitor/")
+        allow(role, "s3:PutObject", on=written, because=BY_PREFIX)
+        allow(role, "s3:ListBucket", on=[storage.bucket.bucket_arn])
+        allow(
+            role,
             "sagemaker:DescribeModelPackage",
             "sagemaker:ListModelPackages",
             on=package_arns(settings),
+            because=BY_NUMBER,
         )
-        monitor.allow("cloudformation:DescribeStacks", on=[stack_arn(self, serving_stack)])
-        monitor.allow("sns:Publish", on=[topic.topic_arn])
-        monitor.allow("kms:Decrypt", "kms:GenerateDataKey*", on=[notifications.key.key_arn])
-        monitor.allow(
+        allow(
+            role,
+            "cloudformation:DescribeStacks",
+            on=[stack_arn(self, serving_stack)],
+            because=ONE_STACK,
+        )
+        allow(role, "sns:Publish", on=[topic.topic_arn])
+        allow(role, "kms:Decrypt", "kms:GenerateDataKey", on=[notifications.key.key_arn])
+        allow(
+            role,
             "events:PutEvents",
             on=[f"arn:{Aws.PARTITION}:events:{Aws.REGION}:{Aws.ACCOUNT_ID}:event-bus/default"],
             when={"StringEquals": {"events:source": "driftless"}},
@@ -269,9 +263,9 @@ class Monitor(Construct):
     ) -> dict[str, aws_cloudwatch.Alarm]:
         """Turn the monitor's verdicts into alarms.
 
-        1 of 1: the monitor has already weighed the window against the promised rate of false alarms, and
-        asking for M of N again would make that rate another one. Missing data is ignored: a window with
-        too few rows has no verdict, and the last one stands.
+        1 of 1: the monitor has already weighed the window against the promised rate of false
+        alarms, and asking for M of N again would make that rate another one. Missing data is
+        ignored: a window with too few rows has no verdict, and the last one stands.
         """
         made = {}
         for kind, name, says in (
@@ -292,8 +286,8 @@ class Monitor(Construct):
                 datapoints=(1, 1),
                 missing=aws_cloudwatch.TreatMissingData.IGNORE,
             )
-        # The one alarm for which silence is the fault: 2 of 2 windows without a run, so that a run that
-        # straddles the edge of a period is not missed twice.
+        # The one alarm for which silence is the fault: 2 of 2 windows without a run, so that a run
+        # that straddles the edge of a period is not missed twice.
         made["monitor-heartbeat"] = alarm(
             self,
             "HeartbeatAlarm",
@@ -326,9 +320,7 @@ class Monitor(Construct):
             event_pattern=aws_events.EventPattern(
                 source=["aws.cloudwatch"],
                 detail_type=["CloudWatch Alarm State Change"],
-                resources=[
-                    self.alarms[kind].alarm_arn for kind in ("drift", "quality-drop")
-                ],
+                resources=[self.alarms[kind].alarm_arn for kind in ("drift", "quality-drop")],
                 detail={"state": {"value": ["ALARM"]}},
             ),
             targets=[start(machine, trigger="drift", reason="a drift or quality alarm")],
@@ -363,8 +355,8 @@ class Budget(Construct):
         subscriber = kinds.SubscriberProperty(
             subscription_type="SNS", address=notifications.topic.topic_arn
         )
-        # Real cost at 80% and 100%, and the forecast of the whole month: the first warns while there is
-        # still time.
+        # Real cost at 80% and 100%, and the forecast of the whole month: the first warns while
+        # there is still time.
         notices = [("ACTUAL", 80), ("ACTUAL", 100), ("FORECASTED", 100)]
         kinds(
             self,
@@ -483,3 +475,12 @@ class Dashboard(Construct):
             ],
         )
 
+
+def _monitor_settings(settings: Settings) -> str:
+    """Write what the monitor follows: its own table, and what it must know of two others."""
+    followed = {
+        **settings.monitoring.model_dump(exclude={"email"}),
+        "min_new_labels": settings.retraining.min_new_labels,
+        "buffer_seconds": settings.capture.buffer_seconds,
+    }
+    return json.dumps(followed)

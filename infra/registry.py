@@ -6,6 +6,7 @@ from constructs import Construct
 from core.settings import Settings
 from infra.assets import Packager
 from infra.functions import PackagedFunction
+from infra.grants import BY_NUMBER, BY_PREFIX, allow
 from infra.storage import Storage, removal_policy
 
 
@@ -59,14 +60,18 @@ class Registry(Construct):
             timeout_seconds=120,
             memory_mb=512,
         )
-        self.register.allow(
+        allow(
+            self.register.role,
             "s3:GetObject",
-            on=[storage.bucket.arn_for_objects(prefix) for prefix in ("models/*", "runs/*")],
+            on=storage.objects(self, "models/", "runs/"),
+            because=BY_PREFIX,
         )
-        self.register.allow(
+        allow(
+            self.register.role,
             "sagemaker:CreateModelPackage",
             "sagemaker:DescribeModelPackage",
             "sagemaker:ListModelPackages",
             "sagemaker:UpdateModelPackage",
             on=package_arns(settings),
+            because=BY_NUMBER,
         )

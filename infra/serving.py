@@ -1,4 +1,4 @@
-"""The API: gateway, function, the version that one parameter picks, and the shift of traffic to it."""
+"""The API: gateway, function, the version that one parameter picks, and how traffic moves to it."""
 
 import json
 from typing import Any
@@ -18,6 +18,7 @@ from core.settings import Settings
 from infra.alarms import alarm, metric
 from infra.assets import Packager
 from infra.functions import PackagedFunction
+from infra.grants import BY_PREFIX, acknowledge, acknowledge_wildcards, allow
 from infra.storage import Storage, log_group
 
 ALIAS = "live"
@@ -124,13 +125,13 @@ class Serving(Construct):
             version_description=model_uri.value_as_string,
             snap_start=serving.snap_start,
         )
-        predict.allow("s3:GetObject", on=[storage.bucket.arn_for_objects("models/*")])
-        predict.allow("s3:PutObject", on=[storage.bucket.arn_for_objects("labels/*")])
+        for action, prefix in (("s3:GetObject", "models/"), ("s3:PutObject", "labels/")):
+            allow(predict.role, action, on=storage.objects(self, prefix), because=BY_PREFIX)
         return predict
 
     def _api(self, settings: Settings) -> aws_apigateway.RestApi:
         logs = log_group(self, "AccessLogs", settings=settings)
-        return aws_apigateway.RestApi(
+        api = aws_apigateway.RestApi(
             self,
             "Api",
             # Named after the deployment: CloudWatch's metrics of an API carry its name.
@@ -150,14 +151,21 @@ class Serving(Construct):
                 access_log_format=aws_apigateway.AccessLogFormat.custom(_access_log_format()),
             ),
         )
+        api.node.try_remove_child("Endpoint")  # an output under a generated name, beside ApiUrl
+        _acknowledge_api(api)
+        return api
 
     def _routes(self, settings: Settings) -> None:
         """Lead every path to the live version; check who calls, and the outline of bodies."""
         integration = aws_apigateway.LambdaIntegration(
-            self.alias, proxy=True, allow_test_invoke=False, scope_permission_to_method=False
+            self.alias, proxy=True, scope_permission_to_method=False
         )
         validator = aws_apigateway.RequestValidator(
-            self, "BodyValidator", rest_api=self.api, validate_request_body=True
+            self,
+            "BodyValidator",
+            rest_api=self.api,
+            validate_request_body=True,
+            validate_request_parameters=True,
         )
         caller = _authorization(settings)
         anyone: dict[str, Any] = {"authorization_type": aws_apigateway.AuthorizationType.NONE}
@@ -210,7 +218,8 @@ class Serving(Construct):
     def _refusals(self, settings: Settings) -> None:
         """Answer what the gateway itself refuses as problem documents (RFC 9457)."""
         origins = settings.serving.cors_origins
-        # A gateway cannot choose among origins; with several, its own refusals stay unreadable to pages.
+        # A gateway cannot choose among origins; with several, its own refusals stay unreadable to
+        # pages.
         cors = {"Access-Control-Allow-Origin": f"'{origins[0]}'"} if len(origins) == 1 else {}
         kinds = aws_apigateway.ResponseType
         for name, kind, status, title, detail, headers in (
@@ -267,8 +276,9 @@ class Serving(Construct):
     def _alarms(self, settings: Settings, topic: aws_sns.ITopic) -> None:
         api = {"ApiName": settings.deployment, "Stage": API_STAGE}
         quiet = aws_cloudwatch.TreatMissingData.NOT_BREACHING
-        # The average of 5XXError is the share of requests that failed. 3 of 5 minutes: a single failed
-        # call at night is a share of 100%, and no reason to wake anyone. No traffic, no data, no alarm.
+        # The average of 5XXError is the share of requests that failed. 3 of 5 minutes: a single
+        # failed call at night is a share of 100%, and no reason to wake anyone. No traffic, no
+        # data, no alarm.
         alarm(
             self,
             "ServerErrorsAlarm",
@@ -295,8 +305,8 @@ class Serving(Construct):
             missing=quiet,
             comparison=aws_cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD,
         )
-        # Lambda refused to run the function: the account's concurrency is used up. 3 of 5 minutes lets a
-        # burst pass that clients retry.
+        # Lambda refused to run the function: the account's concurrency is used up. 3 of 5 minutes
+        # lets a burst pass that clients retry.
         alarm(
             self,
             "ThrottlesAlarm",
@@ -346,10 +356,12 @@ class TrafficShift(Construct):
                 failed_deployment=True, stopped_deployment=True, deployment_in_alarm=True
             ),
         )
-        self.canary.allow(
+        allow(
+            self.canary.role,
             "codedeploy:PutLifecycleEventHookExecutionStatus",
             on=[self.group.deployment_group_arn],
         )
+        _acknowledge_group(self.group, self.canary)
         # The alias moves only after the alarms watch the new version.
         for made in alarms:
             serving.alias.node.add_dependency(made)
@@ -370,13 +382,17 @@ class TrafficShift(Construct):
             memory_mb=512,
         )
         every_version = [predict.function_arn, f"{predict.function_arn}:*"]
-        canary.allow("lambda:ListVersionsByFunction", "lambda:InvokeFunction", on=every_version)
-        canary.allow("s3:GetObject", on=[storage.bucket.arn_for_objects("models/*")])
+        allow(
+            canary.role,
+            "lambda:ListVersionsByFunction",
+            "lambda:InvokeFunction",
+            on=every_version,
+            because="Every version of one function: the newest is not known when this is written.",
+        )
+        allow(canary.role, "s3:GetObject", on=storage.objects(self, "models/"), because=BY_PREFIX)
         return canary
 
-    def _rollback_alarms(
-        self, settings: Settings, serving: Serving
-    ) -> list[aws_cloudwatch.Alarm]:
+    def _rollback_alarms(self, settings: Settings, serving: Serving) -> list[aws_cloudwatch.Alarm]:
         """Watch the newest version alone.
 
         An alarm that the old version can trip would stop the very deployment that mends it.
@@ -393,8 +409,8 @@ class TrafficShift(Construct):
             "ErrorsAlarm",
             settings=settings,
             kind="release-errors",
-            # One crash in a canary's share of the traffic is enough: better an idle rollback than 1 in 10
-            # requests failing. 1 of 1, because a shift lasts minutes.
+            # One crash in a canary's share of the traffic is enough: better an idle rollback than 1
+            # in 10 requests failing. 1 of 1, because a shift lasts minutes.
             says="The newest version crashed; a shift of traffic to it is rolled back.",
             topic=None,
             of=metric("AWS/Lambda", "Errors", dimensions, statistic="Sum"),
@@ -446,6 +462,54 @@ def _authorization(settings: Settings) -> dict[str, Any]:
     }
 
 
+def _acknowledge_api(api: aws_apigateway.RestApi) -> None:
+    acknowledge(
+        api,
+        "AwsSolutions-COG4",
+        because="Callers are services: they sign requests or hold a key; no user pool has a part.",
+    )
+    acknowledge(
+        api,
+        "AwsSolutions-APIG4",
+        because="Only what must be open is: CORS preflights, the documentation if public_docs says "
+        "so, and all if [serving] auth does, which a production stage refuses.",
+    )
+    acknowledge(
+        api,
+        "AwsSolutions-APIG3",
+        because="A web ACL costs by the month while idle. Requests are signed and throttled; "
+        "docs/security.md says when to add one.",
+    )
+    acknowledge(
+        api,
+        "AwsSolutions-APIG6",
+        because="Access logs and the function's own log tell every request; execution logs would "
+        "add a log group without retention that no stack owns.",
+    )
+    acknowledge(
+        api,
+        "AwsSolutions-IAM4[Policy::arn:<AWS::Partition>:iam::aws:policy/service-role/"
+        "AmazonAPIGatewayPushToCloudWatchLogs]",
+        because="The role that API Gateway demands for its logs, with the policy made for it.",
+    )
+
+
+def _acknowledge_group(
+    group: aws_codedeploy.LambdaDeploymentGroup, canary: PackagedFunction
+) -> None:
+    acknowledge(
+        group,
+        "AwsSolutions-IAM4[Policy::arn:<AWS::Partition>:iam::aws:policy/service-role/"
+        "AWSCodeDeployRoleForLambdaLimited]",
+        because="CodeDeploy's own policy for Lambda, the limited one.",
+    )
+    acknowledge_wildcards(
+        group,
+        on=[f"{canary.function.function_arn}:*"],
+        because="CodeDeploy calls the hook by its unqualified or its versioned name.",
+    )
+
+
 def _access_log_format() -> str:
     """Write one JSON line a request: who, what, how long; never the body."""
     fields = {
@@ -466,6 +530,4 @@ def _access_log_format() -> str:
 
 def _template(body: dict[str, Any]) -> str:
     """Write a gateway template; $context.error.messageString brings its own quotes."""
-    return json.dumps(body).replace(
-        '"$context.error.message"', "$context.error.messageString"
-    )
+    return json.dumps(body).replace('"$context.error.message"', "$context.error.messageString")

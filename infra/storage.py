@@ -1,9 +1,10 @@
 """The bucket that holds everything, and the log groups."""
 
-from aws_cdk import Duration, RemovalPolicy, aws_logs, aws_s3
+from aws_cdk import Duration, Fn, RemovalPolicy, Stack, aws_logs, aws_s3
 from constructs import Construct
 
 from core.settings import Settings
+from infra.grants import acknowledge
 
 
 def removal_policy(settings: Settings) -> RemovalPolicy:
@@ -53,7 +54,7 @@ def _retention(days: int) -> aws_logs.RetentionDays:
 
 
 class Storage(Construct):
-    """Hold data, models, captures, labels and reports in one versioned, encrypted, TLS-only bucket."""
+    """Hold data, models, captures, labels, reports: one versioned, encrypted, TLS-only bucket."""
 
     def __init__(self, scope: Construct, construct_id: str, *, settings: Settings) -> None:
         """Make the bucket; its events go to EventBridge without a custom resource."""
@@ -90,6 +91,21 @@ class Storage(Construct):
                 event_bridge_enabled=True
             )
         )
+
+        acknowledge(
+            self.bucket,
+            "AwsSolutions-S1",
+            because="Access logs would need a second bucket and cost by the request; CloudTrail "
+            "data events record the same, for accounts that want them.",
+        )
+        self._export = f"{Stack.of(self).stack_name}:BucketArn"
+        Stack.of(self).export_value(self.bucket.bucket_arn, name=self._export)
+
+    def objects(self, scope: Construct, *prefixes: str) -> list[str]:
+        """Give the ARNs of the objects below these prefixes, as the stack of `scope` names them."""
+        here = Stack.of(scope).stack_name == Stack.of(self).stack_name
+        arn = self.bucket.bucket_arn if here else Fn.import_value(self._export)
+        return [f"{arn}/{prefix}*" for prefix in prefixes]
 
     def uri(self, prefix: str) -> str:
         """Give the s3:// URI of a prefix of the bucket."""

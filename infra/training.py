@@ -8,7 +8,6 @@ from aws_cdk import (
     ArnFormat,
     Aws,
     CfnMapping,
-    Fn,
     Stack,
     aws_cloudwatch,
     aws_events,
@@ -23,6 +22,14 @@ from core.settings import METRICS, Settings
 from infra.alarms import Notifications, alarm, metric
 from infra.assets import Packager, container_target
 from infra.functions import PackagedFunction
+from infra.grants import (
+    BY_NUMBER,
+    BY_PREFIX,
+    ONE_STACK,
+    acknowledge,
+    acknowledge_wildcards,
+    allow,
+)
 from infra.registry import Registry, package_arns
 from infra.storage import Storage, log_group
 
@@ -61,11 +68,10 @@ class Container(Construct):
             "Registries",
             mapping={region: {"account": account} for region, account in read_registries().items()},
         )
-        account = Fn.find_in_map(registries.logical_id, Aws.REGION, "account")
+        account = registries.find_in_map(Aws.REGION, "account")
         repository = "sagemaker-scikit-learn"
-        self.image = (
-            f"{account}.dkr.ecr.{Aws.REGION}.{Aws.URL_SUFFIX}/{repository}:{CONTAINER_VERSION}-cpu-py3"
-        )
+        registry = f"{account}.dkr.ecr.{Aws.REGION}.{Aws.URL_SUFFIX}"
+        self.image = f"{registry}/{repository}:{CONTAINER_VERSION}-cpu-py3"
         self.repository_arn = (
             f"arn:{Aws.PARTITION}:ecr:{Aws.REGION}:{account}:repository/{repository}"
         )
@@ -127,8 +133,8 @@ class Training(Construct):
         self._grant_machine(settings, registry, notifications)
         self._let_plan_see_runs()
         self._start_by_itself(settings, storage)
-        # A run either fails or it does not, and each failed run deserves a look: 1 of 1. Hours without a
-        # run have no data, which says nothing is wrong.
+        # A run either fails or it does not, and each failed run deserves a look: 1 of 1. Hours
+        # without a run have no data, which says nothing is wrong.
         alarm(
             self,
             "FailureAlarm",
@@ -161,20 +167,22 @@ class Training(Construct):
             assumed_by=aws_iam.ServicePrincipal("sagemaker.amazonaws.com"),
             description=f"{settings.deployment}: what a training job may do",
         )
-        objects = storage.bucket.arn_for_objects
-        _allow(role, "s3:GetObject", on=[source.bucket.arn_for_objects(source.s3_object_key)])
-        _allow(role, "s3:GetObject", on=[objects("runs/*"), objects("models/*")])
-        _allow(role, "s3:PutObject", on=[objects("models/*")])
-        _allow(
+        code = source.bucket.arn_for_objects(source.s3_object_key)
+        allow(role, "s3:GetObject", on=[code])
+        inputs = storage.objects(self, "runs/", "models/")
+        allow(role, "s3:GetObject", on=inputs, because=BY_PREFIX)
+        allow(role, "s3:PutObject", on=storage.objects(self, "models/"), because=BY_PREFIX)
+        allow(
             role,
             "s3:GetObject",
             "s3:PutObject",
             "s3:DeleteObject",
             "s3:AbortMultipartUpload",
-            on=[objects("checkpoints/*")],
+            on=storage.objects(self, "checkpoints/"),
+            because=BY_PREFIX,
         )
-        _allow(role, "s3:ListBucket", on=[storage.bucket.bucket_arn, source.bucket.bucket_arn])
-        _allow(
+        allow(role, "s3:ListBucket", on=[storage.bucket.bucket_arn, source.bucket.bucket_arn])
+        allow(
             role,
             "logs:CreateLogGroup",
             "logs:CreateLogStream",
@@ -184,21 +192,24 @@ class Training(Construct):
                 f"arn:{Aws.PARTITION}:logs:{Aws.REGION}:{Aws.ACCOUNT_ID}"
                 ":log-group:/aws/sagemaker/TrainingJobs:*"
             ],
+            because="SageMaker names the streams of its log group after jobs and machines.",
         )
-        _allow(
+        allow(
             role,
             "cloudwatch:PutMetricData",
             on=["*"],
             when={"StringEquals": {"cloudwatch:namespace": "/aws/sagemaker/TrainingJobs"}},
+            because="The action knows no resources; the condition binds it to SageMaker's "
+            "namespace. ecr:GetAuthorizationToken knows none either.",
         )
-        _allow(
+        allow(
             role,
             "ecr:BatchCheckLayerAvailability",
             "ecr:BatchGetImage",
             "ecr:GetDownloadUrlForLayer",
             on=[container.repository_arn],
         )
-        _allow(role, "ecr:GetAuthorizationToken", on=["*"])
+        allow(role, "ecr:GetAuthorizationToken", on=["*"])
         return role
 
     def _plan(
@@ -231,24 +242,25 @@ class Training(Construct):
             timeout_seconds=300,
             memory_mb=512,
         )
-        inputs = ("data/*", "labelled/*", "runs/*")
-        plan.allow(
-            "s3:GetObject",
-            "s3:GetObjectVersion",
-            on=[storage.bucket.arn_for_objects(prefix) for prefix in inputs],
-        )
-        plan.allow(
-            "s3:PutObject",
-            "s3:AbortMultipartUpload",
-            on=[storage.bucket.arn_for_objects("runs/*")],
-        )
-        plan.allow("s3:ListBucket", "s3:ListBucketVersions", on=[storage.bucket.bucket_arn])
-        plan.allow(
+        role = plan.role
+        inputs = storage.objects(self, "data/", "labelled/", "runs/")
+        allow(role, "s3:GetObject", "s3:GetObjectVersion", on=inputs, because=BY_PREFIX)
+        copies = storage.objects(self, "runs/")
+        allow(role, "s3:PutObject", "s3:AbortMultipartUpload", on=copies, because=BY_PREFIX)
+        allow(role, "s3:ListBucket", "s3:ListBucketVersions", on=[storage.bucket.bucket_arn])
+        allow(
+            role,
             "sagemaker:DescribeModelPackage",
             "sagemaker:ListModelPackages",
             on=package_arns(settings),
+            because=BY_NUMBER,
         )
-        plan.allow("cloudformation:DescribeStacks", on=[stack_arn(self, serving_stack)])
+        allow(
+            role,
+            "cloudformation:DescribeStacks",
+            on=[stack_arn(self, serving_stack)],
+            because=ONE_STACK,
+        )
         return plan
 
     def _let_plan_see_runs(self) -> None:
@@ -262,7 +274,7 @@ class Training(Construct):
             resource_name=f"{self.machine.state_machine_name}:*",
             arn_format=ArnFormat.COLON_RESOURCE_NAME,
         )
-        aws_iam.Policy(
+        policy = aws_iam.Policy(
             self,
             "SeeRuns",
             roles=[self.plan.role],
@@ -275,14 +287,18 @@ class Training(Construct):
                 ),
             ],
         )
+        acknowledge_wildcards(
+            policy, on=[executions], because="The runs of one machine, whatever they are called."
+        )
 
     def _grant_machine(
         self, settings: Settings, registry: Registry, notifications: Notifications
     ) -> None:
         """Let the machine call its functions, run jobs of this deployment's name, and notify."""
         role = self.machine.role
+        assert isinstance(role, aws_iam.Role)
         for function in (self.plan.function, registry.register.function):
-            _allow(role, "lambda:InvokeFunction", on=[function.function_arn])
+            allow(role, "lambda:InvokeFunction", on=[function.function_arn])
         stack = Stack.of(self)
         if _tunes(settings):
             kind, verb, mark = "hyper-parameter-tuning-job", "HyperParameterTuningJob", "Tuning"
@@ -291,13 +307,14 @@ class Training(Construct):
             kind, verb, mark = "training-job", "TrainingJob", "Training"
             prefix = settings.deployment
         jobs = stack.format_arn(service="sagemaker", resource=kind, resource_name=f"{prefix}-*")
-        _allow(
+        allow(
             role,
             f"sagemaker:Create{verb}",
             f"sagemaker:Describe{verb}",
             f"sagemaker:Stop{verb}",
             "sagemaker:AddTags",
             on=[jobs],
+            because="Jobs of this deployment, each named after its run.",
         )
         # How Step Functions learns that a .sync job has ended ("Integrate with Amazon SageMaker").
         rule = stack.format_arn(
@@ -305,15 +322,21 @@ class Training(Construct):
             resource="rule",
             resource_name=f"StepFunctionsGetEventsForSageMaker{mark}JobsRule",
         )
-        _allow(role, "events:PutTargets", "events:PutRule", "events:DescribeRule", on=[rule])
-        _allow(
+        allow(role, "events:PutTargets", "events:PutRule", "events:DescribeRule", on=[rule])
+        allow(
             role,
             "iam:PassRole",
             on=[self.job_role.role_arn],
             when={"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}},
         )
-        _allow(role, "sns:Publish", on=[notifications.topic.topic_arn])
-        _allow(role, "kms:Decrypt", "kms:GenerateDataKey*", on=[notifications.key.key_arn])
+        allow(role, "sns:Publish", on=[notifications.topic.topic_arn])
+        allow(role, "kms:Decrypt", "kms:GenerateDataKey", on=[notifications.key.key_arn])
+        acknowledge(
+            role,
+            "AwsSolutions-IAM5[Resource::*]",
+            because="What Step Functions needs to deliver its logs and traces: those actions know "
+            "no resources (AWS page: Using CloudWatch Logs to log execution history).",
+        )
 
     def _start_by_itself(self, settings: Settings, storage: Storage) -> None:
         """Start on new data, and on a schedule if there is one."""
@@ -367,7 +390,7 @@ def stack_arn(scope: Construct, name: str) -> str:
 
 
 def trainable(settings: Settings) -> Settings:
-    """Keep what a training job reads, so that an edit of the serving side does not change its source."""
+    """Keep what a training job reads; an edit of the serving side must not change its source."""
     kept = {"project", "data", "problem", "columns", "split", "training", "gates", "monitoring"}
     return settings.model_copy(
         update={
@@ -419,7 +442,7 @@ def define_machine(
             },
             "Debounce": {
                 "Type": "Wait",
-                "Comment": "A table arrives as many files; the run that the last one starts takes all.",
+                "Comment": "A table comes as many files; the run of the last one takes all.",
                 "Seconds": settings.retraining.debounce_seconds,
                 "Next": "Plan",
             },
@@ -484,9 +507,7 @@ def define_machine(
                     "$.error.Error, $.error.Cause)",
                 },
                 "ResultPath": None,
-                "Retry": [
-                    {"ErrorEquals": ["States.ALL"], "IntervalSeconds": 2, "MaxAttempts": 3}
-                ],
+                "Retry": [{"ErrorEquals": ["States.ALL"], "IntervalSeconds": 2, "MaxAttempts": 3}],
                 "Catch": [{"ErrorEquals": ["States.ALL"], "ResultPath": None, "Next": "Failed"}],
                 "Next": "Failed",
             },
@@ -583,7 +604,8 @@ def _define_job(
                     "MaxNumberOfTrainingJobs": max(search.parallel_jobs, search.trials),
                     "MaxParallelTrainingJobs": search.parallel_jobs,
                 },
-                # Each job draws its own hyperparameters from this seed, beside the search in the job.
+                # Each job draws its own hyperparameters from this seed, beside the search in the
+                # job.
                 "ParameterRanges": {
                     "IntegerParameterRanges": [
                         {"Name": "search_seed", "MinValue": "0", "MaxValue": "2147483647"}
@@ -623,14 +645,3 @@ def _objective(settings: Settings) -> tuple[str, str]:
     known = METRICS.get(settings.problem.task, {})
     name = settings.training.metric or next(iter(known), "score")
     return name, "Minimize" if known.get(name) == "lower" else "Maximize"
-
-
-def _allow(
-    role: aws_iam.IGrantable,
-    *actions: str,
-    on: list[str],
-    when: dict[str, Any] | None = None,
-) -> None:
-    role.grant_principal.add_to_principal_policy(
-        aws_iam.PolicyStatement(actions=list(actions), resources=on, conditions=when)
-    )
