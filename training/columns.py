@@ -282,7 +282,7 @@ def parse_dates(texts: Sequence[str]) -> tuple[NDArray[np.datetime64], NDArray[n
                 continue
         rest.append(place)
     bad = np.zeros(len(texts), dtype=bool)
-    bad[rest] = ~_parse_customary_dates(texts, rest, parsed)
+    bad[rest] = not _parse_customary_dates(texts, rest, parsed)
     return parsed, bad
 
 

@@ -351,7 +351,7 @@ def _guess_positive(names: Sequence[str], counts: Mapping[str, int]) -> str:
     for name in names:
         if name.lower() in _POSITIVE_WORDS:
             return name
-    return min(names, key=lambda name: (counts[name], name))
+    return min(reversed(names), key=lambda name: counts[name])
 
 
 def _label_codes(frame: pd.DataFrame, target: str | None, task: Task) -> NDArray[np.float64] | None:
@@ -510,11 +510,13 @@ def _find_leak(
     if len(labels) > _LEAK_SAMPLE_ROWS:
         step = -(-len(labels) // _LEAK_SAMPLE_ROWS)
         coerced, labels = coerced[::step], labels[::step]
-    if len(labels) < 20 or kind in ("text", "timestamp"):
+    if len(labels) < 20:
         return "", False
     known = ~pd.isna(coerced) & ~np.isnan(labels)
     if known.sum() < 0.5 * len(labels):
         return _find_leak_in_gaps(coerced, labels, task)
+    if kind in ("text", "timestamp"):
+        return "", False
     if kind == "category":
         codes = pd.factorize(coerced[known])[0].astype(np.float64)
     else:
