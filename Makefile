@@ -6,6 +6,8 @@ STAGE  ?= dev
 APPROVAL ?= broadening
 VENV   := .venv
 BIN    := $(VENV)/bin
+# Compiled modules are kept: an import that compiles anew costs seconds.
+unexport PYTHONDONTWRITEBYTECODE
 # The pinned Node and Python come first, whatever the machine has.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 CDK    := node_modules/.bin/cdk

@@ -425,8 +425,7 @@ def save_artifacts(demo: Demo, folder: Path) -> None:
     """Copy the live model's evaluation report out of the bucket, which ends with the process."""
     deployment = demo.deployment
     s3 = deployment.client("s3")
-    uri = deployment.outputs("serving")["ModelUri"]
-    bucket, _, prefix = uri.removeprefix("s3://").partition("/")
+    bucket, _, prefix = deployment.model_uri.removeprefix("s3://").partition("/")
     s3.download_file(bucket, prefix + "report.html", str(folder / "report.html"))
 
 

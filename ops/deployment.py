@@ -6,8 +6,7 @@ import json
 import os
 import urllib.error
 import urllib.request
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +34,7 @@ class Deployment:
     session: boto3.Session
     endpoint: str | None
     apis: tuple[tuple[str, str], ...] = ()
+    _outputs: dict[str, dict[str, str]] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def name(self) -> str:
@@ -49,9 +49,11 @@ class Deployment:
     def outputs(self, stack: str) -> dict[str, str]:
         """Return the outputs of one of the three stacks: training, serving or monitoring.
 
-        Raises OperationError where the stack is not there or cannot be read.
+        They are read once. Raises OperationError where the stack is not there or cannot be read.
         """
-        return _read_outputs(self, f"{self.name}-{stack}")
+        if stack not in self._outputs:
+            self._outputs[stack] = _read_outputs(self, f"{self.name}-{stack}")
+        return self._outputs[stack]
 
     def output(self, stack: str, key: str) -> str:
         """Return one output of one of the three stacks."""
@@ -66,6 +68,11 @@ class Deployment:
     def bucket(self) -> str:
         """Name the bucket of data, models, captures, labels and reports."""
         return self.output("training", "BucketName")
+
+    @property
+    def model_uri(self) -> str:
+        """Read the one pointer: the live model's bundle, or `none` before the first model."""
+        return _read_outputs(self, f"{self.name}-serving")["ModelUri"]
 
     @property
     def api_url(self) -> str:
@@ -111,7 +118,6 @@ def _parse(body: bytes) -> Any:
         return body.decode(errors="replace")
 
 
-@cache
 def _read_outputs(deployment: Deployment, stack: str) -> dict[str, str]:
     try:
         found = deployment.client("cloudformation").describe_stacks(StackName=stack)["Stacks"][0]

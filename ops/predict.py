@@ -49,8 +49,7 @@ def main(args: argparse.Namespace) -> int:
     """Score the rows and print the API's answer; exit status 1 where it refused them."""
     deployment = connect(args.stage)
     if args.golden:
-        model = deployment.output("serving", "ModelUri")
-        bucket, _, prefix = model.removeprefix("s3://").partition("/")
+        bucket, _, prefix = deployment.model_uri.removeprefix("s3://").partition("/")
         if not prefix:
             raise OperationError("no model is live yet: `python -m ops status`")
         body = deployment.client("s3").get_object(Bucket=bucket, Key=prefix + "golden.json")

@@ -61,7 +61,7 @@ def read_status(deployment: Deployment) -> dict[str, Any]:
     return {
         "deployment": deployment.name,
         "api": deployment.api_url,
-        "live": deployment.output("serving", "ModelUri"),
+        "live": deployment.model_uri,
         "models": models,
         "runs": [
             {"name": run["name"], "status": run["status"], "started": run["startDate"]}
