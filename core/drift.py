@@ -96,6 +96,8 @@ _PRIOR_SCALES = (0.1, 0.3)  # of a creeping shift, in standard deviations
 _RATE_RATIOS = (1.5, 2.0, 4.0)
 _LARGEST_JUMP = 0.35  # a single row's largest pull on a mean, in standard errors
 _HISTORY = 250
+_BLOCK = 8192
+_CELLS = 4096
 
 
 class Budget(NamedTuple):
@@ -331,7 +333,7 @@ def _dispersion_from(raw: Mapping[str, Any] | None) -> Dispersion | None:
 
 def build_baseline(
     contract: Contract,
-    columns: Mapping[str, Sequence[object]],
+    columns: Mapping[str, Sequence[object] | NDArray[Any]],
     outputs: NDArray[Any] | Sequence[Sequence[float]] | None = None,
     *,
     times: Sequence[float] | None = None,
@@ -537,8 +539,8 @@ def _joint_baseline(
     middle = [float(np.nanmedian(values)) for values in fitted]
     scale = [float(np.nanstd(values)) or 1.0 for values in fitted]
     cloud = _standardise(fitted, middle, scale)
-    shrink = min(0.5, 0.01 + 0.1 * len(use) / len(cloud))
-    covariance = np.cov(cloud, rowvar=False) * (1.0 - shrink) + shrink * np.eye(len(use))
+    shrink = min(0.5, 0.01 + 0.1 * len(use) / cloud.shape[1])
+    covariance = np.cov(cloud) * (1.0 - shrink) + shrink * np.eye(len(use))
     whiten = np.linalg.inv(np.linalg.cholesky(covariance))
     joint = Joint(
         columns=tuple(use),
@@ -577,18 +579,25 @@ def _shrunk_correlation(joint: Joint) -> Floats:
 def _standardise(
     values: Sequence[Floats], middle: Sequence[float], scale: Sequence[float]
 ) -> Floats:
-    table = np.empty((len(values[0]), len(values)))
+    """Centre and scale columns (columns x rows), missing = 0, clipped."""
+    table = np.empty((len(values), len(values[0])))
     for i, column in enumerate(values):
-        np.subtract(column, middle[i], out=table[:, i])
-        table[:, i] /= scale[i]
-    np.nan_to_num(table, copy=False, nan=0.0)
+        np.subtract(column, middle[i], out=table[i])
+        table[i] /= scale[i]
+    absent = np.isnan(table)
+    if absent.any():
+        table[absent] = 0.0
     return np.clip(table, -_CLIP, _CLIP, out=table)
 
 
 def _distances(joint: Joint, values: Sequence[Floats]) -> Floats:
-    table = _standardise(values, joint.middle, joint.scale) @ np.asarray(joint.whiten).T
-    squares = np.einsum("ij,ij->i", table, table) / len(values)
-    return np.asarray(np.sqrt(squares), dtype=np.float64)
+    whiten = np.asarray(joint.whiten)
+    found = np.empty(len(values[0]))
+    for start in range(0, len(found), _BLOCK):  # blocks stay in the processor's cache
+        part = [column[start : start + _BLOCK] for column in values]
+        table = whiten @ _standardise(part, joint.middle, joint.scale)
+        np.einsum("ij,ij->j", table, table, out=found[start : start + _BLOCK])
+    return np.asarray(np.sqrt(found / len(values)), dtype=np.float64)
 
 
 def _scales(rows: int, statistics: Mapping[str, Any]) -> Dispersion | None:
@@ -695,11 +704,44 @@ def _numbers(
 
 
 def _number_slots(column: ColumnBaseline, numeric: Floats, invalid: NDArray[np.bool_]) -> Counts:
-    slot = np.searchsorted(np.asarray(column.edges), numeric, side="right")
+    edges = np.asarray(column.edges)
     absent = np.isnan(numeric)
+    slot = (
+        _place(edges, numeric, absent)
+        if len(numeric) > _BLOCK // 4
+        else (np.searchsorted(edges, numeric, side="right"))
+    )
     if absent.any():
         slot[absent] = column.values
         slot[invalid] = column.values + 1
+    return slot
+
+
+def _place(edges: Floats, values: Floats, absent: NDArray[np.bool_]) -> Counts:
+    """Give `searchsorted(edges, values, side="right")`, much faster for many values.
+
+    Values fall into equal cells. The cell never falls when a value rises, so that in a cell without
+    an edge all values lie between the same edges; only values in cells with an edge are searched.
+    """
+    low, span = edges[0], edges[-1] - edges[0]
+    if not math.isfinite(span) or span < 1e-290:
+        return np.searchsorted(edges, values, side="right")
+    factor = _CELLS / span
+
+    def cells(points: Floats) -> NDArray[np.int32]:
+        with np.errstate(over="ignore"):
+            scaled = (points - low) * factor
+        np.clip(scaled, -1.0, float(_CELLS), out=scaled)
+        return np.asarray(scaled.astype(np.int32) + 1, dtype=np.int32)
+
+    of_edges = cells(edges)
+    table = np.searchsorted(of_edges, np.arange(_CELLS + 2), side="left")
+    holds = np.zeros(_CELLS + 2, dtype=bool)
+    holds[of_edges] = True
+    cell = cells(np.where(absent, low, values) if absent.any() else values)
+    slot = table[cell]
+    near = holds[cell]
+    slot[near] = np.searchsorted(edges, values[near], side="right")
     return slot
 
 
@@ -713,7 +755,7 @@ def _text(value: object) -> str | None:
     return str(value)
 
 
-def _texts(values: Sequence[object]) -> list[str | None]:
+def _texts(values: Sequence[object] | NDArray[Any]) -> list[str | None]:
     return [_text(value) for value in values]
 
 

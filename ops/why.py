@@ -62,8 +62,8 @@ def find_prediction(deployment: Deployment, prediction: str) -> tuple[str, Captu
             if row.prediction == prediction:
                 return key, capture, row
     raise OperationError(
-        f"no captured prediction has the id {prediction!r}: captures arrive about a minute after the "
-        "answer, are sampled by [capture] sample_rate, and are kept for [retention] captures_days"
+        f"no captured prediction has the id {prediction!r}: captures arrive about a minute after "
+        "the answer, are sampled by [capture] sample_rate, and kept for [retention] captures_days"
     )
 
 

@@ -887,7 +887,7 @@ def _read_state(raw: bytes | None) -> Record:
         raise StorageError(f"{STATE} is not JSON: restore an earlier version of it") from error
     if found.get("format") != FORMAT:
         raise StorageError(
-            f"{STATE} has format {found.get('format')!r}, this release reads {FORMAT}: move it away "
-            "to begin anew"
+            f"{STATE} has format {found.get('format')!r}, this release reads {FORMAT}: move it "
+            "away to begin anew"
         )
     return {**empty, **found}

@@ -295,7 +295,7 @@ def test_a_new_model_in_mid_window_is_judged_against_its_own_baseline(world: Wor
 
 
 def test_rows_of_a_model_that_cannot_be_read_are_named_not_judged(world: World) -> None:
-    """No bundle, a baseline of another release, a baseline of an older contract, an altered file."""
+    """No bundle, another release's baseline, an older contract's baseline, an altered file."""
     baseline = world.store.objects["models/alpha/output/model/baseline.json"]
     make_bundle(
         world.store, "old", **{bundle.BASELINE: baseline.replace(b'"format":1', b'"format":0')}

@@ -1,0 +1,495 @@
+"""How often the drift alarm is false, how soon it is true, and what it costs, beside others."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import math
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core import drift
+from core.contract import Column, ColumnType, Contract
+
+Table = dict[str, NDArray[Any]]
+Figures = dict[str, Any]
+
+DATA = Path("../shared/data")
+PEERS = Path(".build/bench/peers")
+PROMISED = 1 / 1000
+"""False alarms a window: rare as an alarm should be, common enough to count in 20,000 windows."""
+HOURLY = drift.budget_for(1.0, 60)
+POOL = 60_000
+
+
+class Source(NamedTuple):
+    """A table to draw rows from, without drift."""
+
+    name: str
+    contract: Contract
+    table: Table
+    outputs: NDArray[np.float64]
+    baseline_rows: int
+    held_rows: int
+
+    def draw(self, generator: np.random.Generator, rows: int) -> tuple[Table, NDArray[np.float64]]:
+        """Draw rows with replacement: rows of one population, whatever it is."""
+        chosen = generator.integers(0, len(self.outputs), rows)
+        return {name: values[chosen] for name, values in self.table.items()}, self.outputs[chosen]
+
+    def baseline(self, generator: np.random.Generator, seed: int) -> drift.Baseline:
+        """Draw a baseline: training rows, and held-out rows for the outputs."""
+        columns, _ = self.draw(generator, self.baseline_rows)
+        _, outputs = self.draw(generator, self.held_rows)
+        return drift.build_baseline(self.contract, columns, outputs, seed=seed)
+
+
+def _contract(table: Table) -> Contract:
+    def kind(values: NDArray[Any]) -> ColumnType:
+        return "number" if values.dtype.kind == "f" else "category"
+
+    columns = tuple(Column(name, kind(values), missing=True) for name, values in table.items())
+    return Contract(task="binary", target="y", classes=("no", "yes"), columns=columns)
+
+
+def _two(p: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.column_stack([1.0 - p, p])
+
+
+def breast_cancer() -> Source:
+    """Give scikit-learn's breast cancer table: 30 highly correlated numbers, a baseline of 370."""
+    from sklearn.datasets import load_breast_cancer
+
+    found = load_breast_cancer()
+    table = {str(n): found.data[:, i] for i, n in enumerate(found.feature_names)}
+    # Any fixed function of a row will do as its score.
+    score = 1.0 / (1.0 + np.exp(-(table["mean radius"] - 15.0) / 1.5))
+    return Source("breast_cancer", _contract(table), table, _two(score), 370, 92)
+
+
+def mixed(columns: int, baseline_rows: int) -> Source:
+    """Give a generated table: numbers (skewed, tied, zero-inflated, missing) and categories."""
+    generator = np.random.default_rng(columns)
+    numbers = columns // 2
+    latent = generator.normal(size=(POOL, numbers)) @ (
+        generator.normal(size=(numbers, numbers)) * 0.4 + np.eye(numbers)
+    )
+    table: Table = {}
+    for i in range(numbers):
+        values = latent[:, i].copy()
+        match i % 5:
+            case 1:
+                values = np.exp(values / max(values.std(), 1.0))
+            case 2:
+                values = np.round(values)
+            case 3:
+                values[generator.random(POOL) < 0.7] = 0.0
+            case 4:
+                values[generator.random(POOL) < 0.05] = np.nan
+        table[f"number_{i}"] = values
+    for i in range(columns - numbers):
+        size = (3, 12, 60, 400, 2)[i % 5]
+        shares = 1.0 / np.arange(1, size + 1) ** 1.2
+        if size == 2:
+            shares = np.array([0.997, 0.003])
+        chosen = generator.choice(size, POOL, p=shares / shares.sum())
+        table[f"category_{i}"] = np.array([f"v{j}" for j in range(size)], dtype=object)[chosen]
+    score = 1.0 / (1.0 + np.exp(-latent[:, 0]))
+    return Source(
+        f"mixed_{columns}", _contract(table), table, _two(score), baseline_rows, baseline_rows // 4
+    )
+
+
+def telco() -> Source | None:
+    """Give the churn table, where it is there."""
+    path = DATA / "telco_churn.csv"
+    if not path.exists():
+        return None
+    import pandas as pd
+
+    frame = pd.read_csv(path).drop(columns=["customerID"])
+    frame["TotalCharges"] = pd.to_numeric(frame["TotalCharges"], errors="coerce")
+    score = frame.pop("Churn").eq("Yes").to_numpy(dtype=float)
+    table = {
+        str(name): frame[name].to_numpy(dtype=float if frame[name].dtype.kind in "if" else object)
+        for name in frame
+    }
+    smooth = 0.1 + 0.6 * score + 0.2 * (frame["tenure"].to_numpy() / 72.0)
+    return Source("telco_churn", _contract(table), table, _two(smooth), 3500, 1000)
+
+
+def upper95(alarms: int, windows: int) -> float:
+    """Give the exact (Clopper-Pearson) upper 95% bound of a share."""
+    from scipy.stats import beta
+
+    return float(beta.ppf(0.95, alarms + 1, windows - alarms)) if alarms < windows else 1.0
+
+
+def measure_false_alarms(source: Source, rows: int, windows: int, seed: int = 0) -> Figures:
+    """Count windows without drift that alarm; a new baseline every 50 windows."""
+    budget = drift.Budget(PROMISED, 1.0)
+    alarms = episodes = psi = judged = 0
+    while judged < windows:
+        generator = np.random.default_rng([seed, rows, judged])
+        baseline = source.baseline(generator, judged)
+        reference, _ = source.draw(generator, source.baseline_rows)
+        state = None
+        standing = False
+        for i in range(min(50, windows - judged)):
+            table, outputs = source.draw(generator, rows)
+            counted = drift.summarise_columns(baseline, table, outputs)
+            verdict, state = drift.judge(baseline, counted, budget, state)
+            alarms += verdict.alarm
+            episodes += verdict.alarm and not standing
+            standing = verdict.alarm
+            judged += 1
+            if i < 2:
+                psi += psi_alarms(reference, table)
+    bound = upper95(alarms, windows)
+    compared = 2 * math.ceil(windows / 50)
+    return {
+        "table": source.name,
+        "columns": len(source.table),
+        "window_rows": rows,
+        "windows": windows,
+        "alarms": alarms,
+        "episodes": episodes,
+        "promised": PROMISED,
+        "upper95": round(bound, 6),
+        "held": bound <= PROMISED,
+        "psi_over_0.2_share": round(psi / compared, 4),
+    }
+
+
+def psi_alarms(reference: Table, window: Table) -> bool:
+    """Say whether any column's population stability index over 10 quantile bins exceeds 0.2."""
+    for name, before in reference.items():
+        after = window[name]
+        if before.dtype.kind == "f":
+            edges = np.unique(np.nanquantile(before, np.arange(1, 10) / 10))
+            a = np.bincount(np.searchsorted(edges, before[~np.isnan(before)]), minlength=10)
+            b = np.bincount(np.searchsorted(edges, after[~np.isnan(after)]), minlength=10)
+        else:
+            names = sorted(set(before) | set(after))
+            place = {value: i for i, value in enumerate(names)}
+            a = np.bincount([place[value] for value in before], minlength=len(names))
+            b = np.bincount([place[value] for value in after], minlength=len(names))
+        p = np.maximum(a / max(a.sum(), 1), 1e-4)
+        q = np.maximum(b / max(b.sum(), 1), 1e-4)
+        if float(((p - q) * np.log(p / q)).sum()) > 0.2:
+            return True
+    return False
+
+
+Change = Callable[[np.random.Generator, Table], None]
+
+
+def _shift(generator: np.random.Generator, table: Table) -> None:
+    table["x3"] = table["x3"] + 0.25
+
+
+def _unit(generator: np.random.Generator, table: Table) -> None:
+    hit = generator.random(len(table["x4"])) < 0.10
+    table["x4"] = np.where(hit, table["x4"] * 1000.0, table["x4"])
+
+
+def _lose(generator: np.random.Generator, table: Table) -> None:
+    hit = generator.random(len(table["x5"])) < 0.05 / 0.95
+    table["x5"] = np.where(hit, np.nan, table["x5"])
+
+
+def _decouple(generator: np.random.Generator, table: Table) -> None:
+    table["x6"] = generator.permutation(table["x6"])
+
+
+CHANGES: dict[str, Change] = {
+    "one column by 0.25 sd": _shift,
+    "a unit error in 10% of rows": _unit,
+    "missing 5% to 10%": _lose,
+    "correlations of one column": _decouple,
+}
+
+
+def _correlated(generator: np.random.Generator, rows: int) -> Table:
+    mixing = np.random.default_rng(5).normal(size=(30, 30)) * 0.3 + np.eye(30)
+    values = generator.normal(size=(rows, 30)) @ mixing / np.sqrt((mixing**2).sum(axis=0))
+    table: Table = {f"x{i}": values[:, i] for i in range(30)}
+    table["x4"] = np.exp(table["x4"]) * 100.0
+    table["x5"] = np.where(generator.random(rows) < 0.05, np.nan, table["x5"])
+    return table
+
+
+def measure_power(repeats: int) -> list[Figures]:
+    """Measure in how many windows known shifts are found, at one false alarm a year, hourly."""
+    found = []
+    for name, change in CHANGES.items():
+        for rows, limit in ((200, 24), (1000, 8)):
+            delays, psi = [], []
+            for repeat in range(repeats):
+                generator = np.random.default_rng([repeat, rows])
+                reference = _correlated(generator, 10_000)
+                baseline = drift.build_baseline(_contract(reference), reference, seed=repeat)
+                state = None
+                delay = by_psi = limit + 1
+                for window in range(1, limit + 1):
+                    table = _correlated(generator, rows)
+                    change(generator, table)
+                    if delay > limit:
+                        counted = drift.summarise_columns(baseline, table)
+                        verdict, state = drift.judge(baseline, counted, HOURLY, state)
+                        delay = window if verdict.alarm else delay
+                    if by_psi > limit and psi_alarms(reference, table):
+                        by_psi = window
+                    if delay <= limit and (by_psi <= limit or window >= 3):
+                        break
+                delays.append(delay)
+                psi.append(by_psi)
+            for tool, counted_delays in (("driftless", delays), ("psi > 0.2", psi)):
+                median = statistics.median(counted_delays)
+                found.append(
+                    {
+                        "tool": tool,
+                        "shift": name,
+                        "window_rows": rows,
+                        "share": round(sum(d == 1 for d in counted_delays) / repeats, 3),
+                        "median_windows": None if median > limit else median,
+                        "slowest": max(counted_delays) if max(counted_delays) <= limit else None,
+                    }
+                )
+    return found
+
+
+def measure_speed(rows: int) -> float:
+    """Time counting and judging a table of 20 columns (15 numbers, 5 categories), best of 3."""
+    generator = np.random.default_rng(0)
+    table: Table = {f"n{i}": generator.normal(size=rows) for i in range(15)}
+    names = np.array([f"v{i}" for i in range(30)], dtype=object)
+    for i in range(5):
+        table[f"c{i}"] = names[generator.integers(0, 30, rows)]
+    first = {name: values[:20_000] for name, values in table.items()}
+    baseline = drift.build_baseline(_contract(table), first)
+    took = []
+    for _ in range(3):
+        began = time.perf_counter()
+        total = drift.Summary.empty(baseline)
+        for start in range(0, rows, 100_000):
+            part = {name: values[start : start + 100_000] for name, values in table.items()}
+            total = total + drift.summarise_columns(baseline, part)
+        drift.judge(baseline, total, HOURLY)
+        took.append(time.perf_counter() - began)
+    return round(min(took), 3)
+
+
+def measure_elec2() -> Figures:
+    """Judge the electricity data by weeks, on a baseline of the 40 weeks before."""
+    path = DATA / "elec2.csv.gz"
+    if not path.exists():
+        return {"elec2_skipped": f"{path} is absent"}
+    with gzip.open(path, "rt") as file:
+        names = file.readline().strip().split(",")
+        values = np.loadtxt(file, delimiter=",")
+    used = ("nswprice", "nswdemand", "vicprice", "vicdemand", "transfer")
+    table = {name: values[:, names.index(name)] for name in used}
+    cut, week = 40 * 336, 336
+    budget = drift.budget_for(1.0, 7 * 24 * 60)
+    before = {name: column[:cut] for name, column in table.items()}
+    figures: Figures = {}
+    for timed in (True, False):
+        times = np.arange(cut) * 1800.0 if timed else None
+        baseline = drift.build_baseline(
+            _contract(table), before, times=None if times is None else times.tolist()
+        )
+        state = None
+        alarmed = []
+        for number in range(1, 21):
+            start = cut + (number - 1) * week
+            window = {name: column[start : start + week] for name, column in table.items()}
+            counted = drift.summarise_columns(baseline, window)
+            verdict, state = drift.judge(baseline, counted, budget, state)
+            if verdict.alarm:
+                alarmed.append(number)
+        early = sum(number < 12 for number in alarmed)
+        if timed:
+            figures["elec2_first_alarm_week"] = alarmed[0] if alarmed else None
+            figures["elec2_alarms_before_week_12"] = early
+        else:
+            figures["elec2_alarms_before_week_12_without_times"] = early
+    return figures
+
+
+def measure_employment() -> Figures:
+    """Judge the census by windows of 5,000 rows, on 2015, with its own scores."""
+    paths = [DATA / f"employment_{part}.parquet" for part in ("reference", "analysis")]
+    if not all(path.exists() for path in paths):
+        return {"employment_skipped": f"{paths[0]} or {paths[1]} is absent"}
+    import pandas as pd
+
+    reference, analysis = (pd.read_parquet(path) for path in paths)
+    left = ["id", "employed", "year", "prediction", "predicted_probability"]
+    columns = [name for name in reference if name not in left]
+
+    def read(frame: Any) -> tuple[Table, NDArray[np.float64]]:
+        table: Table = {
+            str(name): frame[name].to_numpy(dtype=float if name == "AGEP" else object)
+            for name in columns
+        }
+        return table, _two(frame["predicted_probability"].to_numpy(dtype=float))
+
+    train, held = reference.iloc[::2], reference.iloc[1::2]
+    table, _ = read(train)
+    baseline = drift.build_baseline(
+        _contract(table), table, read(held)[1], times=np.arange(len(train), dtype=float).tolist()
+    )
+    budget = drift.budget_for(1.0, 3 * 365.25 * 24 * 60 / (len(analysis) / 5000))
+    state = None
+    shock = shock_2016 = creep = windows = episodes = 0
+    standing = False
+    moved: dict[str, int] = {}
+    for start in range(0, len(analysis) - 4999, 5000):
+        part = analysis.iloc[start : start + 5000]
+        window, outputs = read(part)
+        counted = drift.summarise_columns(baseline, window, outputs)
+        verdict, state = drift.judge(baseline, counted, budget, state)
+        windows += 1
+        episodes += verdict.alarm and not standing
+        standing = verdict.alarm
+        rules = {finding.rule for finding in verdict.findings}
+        shock += "shock" in rules
+        creep += "creep" in rules
+        shock_2016 += verdict.alarm and int(part["year"].iloc[0]) == 2016
+        for finding in verdict.findings[:1]:
+            moved[finding.column] = moved.get(finding.column, 0) + 1
+    return {
+        "employment_windows": windows,
+        "employment_alarms": shock + creep,
+        "employment_episodes": episodes,
+        "employment_alarms_shock": shock,
+        "employment_alarms_2016": shock_2016,
+        "employment_moved": moved,
+    }
+
+
+def _sources(quick: bool) -> Iterator[tuple[Source, int, int]]:
+    """Give tables, rows a window and windows."""
+    full = {200: 7_000, 1000: 7_000, 10_000: 7_000}
+    for source in (breast_cancer(), mixed(15, 4000), telco()):
+        if source is not None:
+            for rows, windows in full.items():
+                yield source, rows, 150 if quick else windows
+    wide = mixed(100, 4000)
+    for rows, windows in ((200, 2_000), (1000, 2_000), (10_000, 500)):
+        yield wide, rows, 50 if quick else windows
+
+
+_EVIDENTLY = """
+import json, sys, time
+import pandas as pd
+from evidently import Report
+from evidently.presets import DataDriftPreset
+folder = sys.argv[1]
+reference = pd.read_parquet(folder + "/reference.parquet")
+any_column = dataset = windows = 0
+began = time.perf_counter()
+for name in json.load(open(folder + "/windows.json")):
+    window = pd.read_parquet(f"{folder}/{name}")
+    result = Report([DataDriftPreset()]).run(window, reference).dict()
+    counts = next(m["value"] for m in result["metrics"] if "DriftedColumnsCount" in m["metric_id"])
+    any_column += counts["count"] > 0
+    dataset += counts["share"] >= 0.5
+    windows += 1
+print(json.dumps({"windows": windows, "any_column_share": any_column / windows,
+  "dataset_share": dataset / windows, "seconds_a_window": (time.perf_counter() - began) / windows}))
+"""
+
+
+def measure_evidently(windows: int) -> Figures:
+    """Run Evidently's default preset on like windows, in an environment of its own."""
+    python = PEERS / "evidently" / "bin" / "python"
+    try:
+        if not python.exists():
+            subprocess.run(
+                [sys.executable, "-m", "uv", "venv", "-q", str(PEERS / "evidently")],
+                check=True,
+                capture_output=True,
+                timeout=120,
+            )
+            subprocess.run(
+                [
+                    sys.executable,
+                    "-m",
+                    "uv",
+                    "pip",
+                    "install",
+                    "-q",
+                    "--python",
+                    str(python),
+                    "evidently",
+                    "pyarrow",
+                ],
+                check=True,
+                capture_output=True,
+                timeout=900,
+            )
+        import pandas as pd
+
+        generator = np.random.default_rng(0)
+        with tempfile.TemporaryDirectory() as folder:
+            pd.DataFrame(_correlated(generator, 10_000)).to_parquet(f"{folder}/reference.parquet")
+            names = [f"{i}.parquet" for i in range(windows)]
+            for name in names:
+                pd.DataFrame(_correlated(generator, 1000)).to_parquet(f"{folder}/{name}")
+            Path(folder, "windows.json").write_text(json.dumps(names))
+            done = subprocess.run(
+                [str(python), "-c", _EVIDENTLY, folder],
+                check=True,
+                capture_output=True,
+                text=True,
+                timeout=1800,
+            )
+        return dict(json.loads(done.stdout.splitlines()[-1]))
+    except (subprocess.SubprocessError, OSError, ValueError, IndexError) as error:
+        detail = getattr(error, "stderr", None) or str(error)
+        text = detail.decode() if isinstance(detail, bytes) else detail
+        return {"absent": text.strip().splitlines()[-1] if text.strip() else repr(error)}
+
+
+def run(quick: bool) -> Figures:
+    """Measure the alarm; quick means fewer windows, wider intervals and no peers to install."""
+    false_alarms = []
+    for source, rows, windows in _sources(quick):
+        false_alarms.append(measure_false_alarms(source, rows, windows))
+        print(f"  {false_alarms[-1]}", file=sys.stderr)
+    by_size = {}
+    for rows in (200, 1000, 10_000):
+        same = [entry for entry in false_alarms if entry["window_rows"] == rows]
+        alarms, windows = (sum(entry[key] for entry in same) for key in ("alarms", "windows"))
+        bound = upper95(alarms, windows)
+        by_size[str(rows)] = {
+            "windows": windows,
+            "alarms": alarms,
+            "promised": PROMISED,
+            "upper95": round(bound, 6),
+            "held": bound <= PROMISED,
+        }
+    absent = "not installed in a quick run: `python -m bench drift` installs it apart"
+    return {
+        "false_alarms": false_alarms,
+        "false_alarms_by_window_rows": by_size,
+        "power": measure_power(5 if quick else 40),
+        "seconds_1m_x_20": measure_speed(1_000_000),
+        "real": {**measure_elec2(), **measure_employment()},
+        "peers": {
+            "evidently": {"absent": absent} if quick else measure_evidently(40),
+            "nannyml": {"absent": "not run: it pins Python and pandas versions older than ours"},
+            "alibi-detect": {"absent": "not run: its licence forbids production use"},
+        },
+    }
