@@ -301,7 +301,7 @@ class SageMakerTask(StateTaskServiceCallback):
         operation = self._operation()
         if operation is None:
             return None
-        model = self._client_for(self._cloud.region, "sagemaker").meta.service_model
+        model = self._cloud.client("sagemaker").meta.service_model
         shape: Any = model.operation_model(operation[0]).input_shape
         return set(shape.members)
 
