@@ -4,6 +4,7 @@ import functools
 import json
 from typing import Any
 
+from core.errors import DeliveryError
 from lambdas.canary.env import Environment
 from lambdas.canary.ports import BundleStore, Deployment, PredictFunction
 from lambdas.canary.service import check
@@ -23,7 +24,7 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     functions, bundles, deployment = _ports()
     ids = (event["DeploymentId"], event["LifecycleEventHookExecutionId"])
     try:
-        verdict = check(functions, bundles)
+        verdict = check(functions, bundles, _target(deployment, ids[0]))
     except Exception:
         deployment.report(*ids, "Failed")
         raise
@@ -41,3 +42,12 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     )
     deployment.report(*ids, "Succeeded" if verdict.passed else "Failed")
     return {"passed": verdict.passed, "reason": verdict.reason}
+
+
+def _target(deployment: Deployment, deployment_id: str) -> str | None:
+    """Return the version that traffic moves to, or nothing: then the newest is meant."""
+    try:
+        return deployment.target(deployment_id)
+    except DeliveryError as error:
+        print(json.dumps({"level": "warning", "message": str(error)}), flush=True)
+        return None

@@ -9,7 +9,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from core.bundle import Bundle
 from core.errors import DeliveryError, StorageError
-from lambdas.canary.service import Version
+from lambdas.canary.service import Version, read_target
 
 if TYPE_CHECKING:
     from mypy_boto3_codedeploy import CodeDeployClient
@@ -24,8 +24,8 @@ class PredictFunction:
         self._name = name
         self._client = client or boto3.client("lambda")
 
-    def newest_version(self) -> Version:
-        """Return the version with the largest number."""
+    def version(self, number: str | None) -> Version:
+        """Return one version, by default that with the largest number."""
         try:
             pages = self._client.get_paginator("list_versions_by_function").paginate(
                 FunctionName=self._name
@@ -34,12 +34,12 @@ class PredictFunction:
                 version
                 for page in pages
                 for version in page["Versions"]
-                if version["Version"] != "$LATEST"
+                if version["Version"] != "$LATEST" and number in (None, version["Version"])
             ]
         except ClientError as error:
             raise DeliveryError(f"cannot list the versions of {self._name}: {error}") from error
         if not versions:
-            raise DeliveryError(f"{self._name} has no published version")
+            raise DeliveryError(f"{self._name} has no published version {number or ''}".rstrip())
         newest = max(versions, key=lambda version: int(version["Version"]))
         return Version(
             newest["Version"], dict((newest.get("Environment") or {}).get("Variables") or {})
@@ -88,6 +88,19 @@ class Deployment:
 
     def __init__(self, client: "CodeDeployClient | None" = None) -> None:
         self._client = client or boto3.client("codedeploy")
+
+    def target(self, deployment_id: str) -> str | None:
+        """Return the version that traffic moves to; nothing where CodeDeploy does not tell."""
+        try:
+            information = self._client.get_deployment(deploymentId=deployment_id)["deploymentInfo"]
+        except ClientError as error:
+            raise DeliveryError(f"cannot read the deployment {deployment_id}: {error}") from error
+        revision = information.get("revision") or {}
+        contents = (revision.get("appSpecContent") or {}, revision.get("string") or {})
+        for content in contents:
+            if "content" in content:
+                return read_target(content["content"])
+        return None
 
     def report(
         self, deployment_id: str, execution_id: str, status: Literal["Succeeded", "Failed"]

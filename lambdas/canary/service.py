@@ -38,8 +38,8 @@ class Verdict:
 class Functions(Protocol):
     """The predict function's published versions."""
 
-    def newest_version(self) -> Version:
-        """Return the version published last; raises ``DeliveryError`` when there is none."""
+    def version(self, number: str | None) -> Version:
+        """Return a version, by default the one published last; raises ``DeliveryError``."""
         ...
 
     def invoke(self, version: str, event: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -55,13 +55,16 @@ class Bundles(Protocol):
         ...
 
 
-def check(functions: Functions, bundles: Bundles) -> Verdict:
-    """Compare the newest version's answers with the bundle's golden ones.
+def check(functions: Functions, bundles: Bundles, target: str | None = None) -> Verdict:
+    """Compare a version's answers with the golden ones of the bundle that it serves.
+
+    ``target`` is the version that the traffic moves to, where the deployment says so; otherwise
+    it is the newest.
 
     Any error on the way is a verdict too: a version that cannot be checked gets no traffic.
     """
     try:
-        version = functions.newest_version()
+        version = functions.version(target)
         model_uri = version.environment.get("MODEL_URI", NO_MODEL)
         if model_uri == NO_MODEL:
             return Verdict(True, f"version {version.number} serves no model: nothing to check")
@@ -69,6 +72,21 @@ def check(functions: Functions, bundles: Bundles) -> Verdict:
         return _replay(version, golden, functions)
     except DriftlessError as error:
         return Verdict(False, f"{type(error).__name__}: {error}")
+
+
+def read_target(content: str) -> str | None:
+    """Return the version that an AppSpec of a Lambda deployment moves traffic to, if it says so.
+
+    AWS CodeDeploy User Guide, "AppSpec 'resources' section for AWS Lambda deployments"; here in
+    JSON, as CloudFormation writes it.
+    """
+    try:
+        for resource in json.loads(content)["Resources"]:
+            for described in resource.values():
+                return str(described["Properties"]["TargetVersion"])
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return None
 
 
 def _replay(version: Version, golden: Mapping[str, Any], functions: Functions) -> Verdict:

@@ -11,7 +11,13 @@ from typing import Any
 
 import orjson
 
-from core.errors import BundleError, ContractError, DriftlessError, StorageError
+from core.errors import (
+    BundleError,
+    ContractError,
+    DriftlessError,
+    EngineError,
+    StorageError,
+)
 from lambdas.predict.problems import (
     CONTENT_TYPE,
     RETRY_SECONDS,
@@ -131,6 +137,9 @@ class Api:
             refusal = _refusal(error)
             self._metrics.count(time_ms, 0, refusal.rows)
             raise refusal from error
+        except EngineError as error:
+            self._log("error", "the model failed", request=request_id, error=str(error))
+            raise Refusal(500, str(error)) from error
         answer = model.render(prediction)
         if len(answer) > MAX_BODY_BYTES:
             self._metrics.count(time_ms, 0, len(prediction.rows))

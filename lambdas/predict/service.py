@@ -1,6 +1,7 @@
 """The live model: what it is asked, what it answers, what it says of itself."""
 
 from collections.abc import Callable
+from math import isfinite
 from typing import Any, NamedTuple, Protocol
 
 import orjson
@@ -87,7 +88,8 @@ class Model:
         """Answer a body of POST /predict, or raise ``ContractError`` with every problem.
 
         A row without an id of the caller's is named after the request and its place in it. ``raw``
-        adds the model's outputs as they are, which the canary compares.
+        adds the model's outputs as they are, which the canary compares. Raises ``EngineError``
+        when the model answers something that is no finite number.
         """
         request = self._adapter.validate_request(body)
         rows = request["instances"]
@@ -101,6 +103,9 @@ class Model:
         else:
             vectors = [encode(row) for row in rows]
             outputs = self._engine.score_many(vectors)
+        for row, output in enumerate(outputs):
+            if not isfinite(sum(output)):
+                raise EngineError(f"the model has no finite answer to row {row}")
         answer = self._answer
         answers = [answer(i, o) for i, o in zip(ids, outputs, strict=True)]
         if self._codes:

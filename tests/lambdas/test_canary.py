@@ -7,12 +7,13 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
 
 from core.bundle import Bundle
 from core.errors import DeliveryError
 from lambdas.canary import handler as canary_handler
 from lambdas.canary.env import Environment
-from lambdas.canary.ports import BundleStore, PredictFunction
+from lambdas.canary.ports import BundleStore, Deployment, PredictFunction
 from lambdas.canary.service import Version, check
 from lambdas.predict.routes import Api
 from lambdas.predict.service import Model
@@ -42,7 +43,8 @@ class FakeFunctions:
             write=self.lines.append,
         )
 
-    def newest_version(self) -> Version:
+    def version(self, number: str | None) -> Version:
+        assert number in (None, "2")
         return Version("2", self.environment)
 
     def invoke(self, version: str, event: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -103,7 +105,7 @@ def raising(*arguments: Any) -> Any:
     ("functions", "reason"),
     [
         (broken(invoke=raising), "timed out"),
-        (broken(newest_version=raising), "timed out"),
+        (broken(version=raising), "timed out"),
         (broken(invoke=lambda *_: {"statusCode": 503, "body": "no model"}), "503: no model"),
         (broken(invoke=lambda *_: {"statusCode": 200, "body": "{}"}), "no predictions"),
         (
@@ -177,7 +179,10 @@ class FakeLambda:
 def test_the_newest_version_is_the_largest_number() -> None:
     """Ten is newer than nine, and $LATEST is no version."""
     client: Any = FakeLambda()
-    assert PredictFunction("f", client).newest_version() == Version("10", {"MODEL_URI": "m10"})
+    assert PredictFunction("f", client).version(None) == Version("10", {"MODEL_URI": "m10"})
+    assert PredictFunction("f", client).version("9") == Version("9", {"MODEL_URI": "m9"})
+    with pytest.raises(DeliveryError, match="no published version 11"):
+        PredictFunction("f", client).version("11")
 
 
 def test_an_invocation_names_its_version_and_its_failure() -> None:
@@ -200,9 +205,78 @@ def test_bundles_are_read_from_s3(aws: None) -> None:
     assert BundleStore().open(MODEL_URI).golden()["rows"] == [ROW]
 
 
+APP_SPEC = json.dumps(
+    {
+        "version": 0.0,
+        "Resources": [
+            {
+                "predict": {
+                    "Type": "AWS::Lambda::Function",
+                    "Properties": {
+                        "Name": "f",
+                        "Alias": "live",
+                        "CurrentVersion": "3",
+                        "TargetVersion": "2",
+                    },
+                }
+            }
+        ],
+    }
+)
+
+
+class FakeCodeDeploy:
+    """A CodeDeploy client that knows one deployment, or refuses to tell."""
+
+    def __init__(self, revision: dict[str, Any] | None) -> None:
+        self.revision = revision
+
+    def get_deployment(self, deploymentId: str) -> dict[str, Any]:
+        if self.revision is None:
+            error: Any = {"Error": {"Code": "AccessDeniedException", "Message": "no"}}
+            raise ClientError(error, "GetDeployment")
+        return {"deploymentInfo": {"deploymentId": deploymentId, "revision": self.revision}}
+
+
+@pytest.mark.parametrize(
+    ("revision", "target"),
+    [
+        ({"revisionType": "AppSpecContent", "appSpecContent": {"content": APP_SPEC}}, "2"),
+        ({"revisionType": "String", "string": {"content": APP_SPEC}}, "2"),
+        ({"revisionType": "String", "string": {"content": "version: 0.0"}}, None),
+        ({"revisionType": "S3"}, None),
+        ({}, None),
+    ],
+)
+def test_the_deployment_says_which_version_to_check(
+    revision: dict[str, Any] | None, target: str | None
+) -> None:
+    """Traffic may move back to an older version; where nothing is said the newest is meant."""
+    client: Any = FakeCodeDeploy(revision)
+    assert Deployment(client).target("d-1") == target
+
+
+def test_a_deployment_that_cannot_be_read_means_the_newest_version(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A missing permission is said, and does not stop the check."""
+    refusing: Any = FakeCodeDeploy(None)
+    deployment = Deployment(refusing)
+    reports: list[str] = []
+    monkeypatch.setattr(deployment, "report", lambda *arguments: reports.append(arguments[2]))
+    ports = (FakeFunctions(), FakeBundles(golden_json=golden(3)), deployment)
+    monkeypatch.setattr(canary_handler, "_ports", lambda: ports)
+    canary_handler.handler({"DeploymentId": "d-1", "LifecycleEventHookExecutionId": "h"}, None)
+    assert reports == ["Succeeded"]
+    assert "AccessDenied" in capsys.readouterr().out
+
+
 class FakeDeployment:
     def __init__(self) -> None:
         self.reports: list[tuple[str, str, str]] = []
+
+    def target(self, deployment_id: str) -> str | None:
+        return "2"
 
     def report(self, deployment_id: str, execution_id: str, status: str) -> None:
         self.reports.append((deployment_id, execution_id, status))
@@ -226,7 +300,7 @@ def test_the_handler_reports_the_verdict(
 def test_a_bug_in_the_canary_is_reported_as_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     """CodeDeploy need not wait an hour for a hook that crashed."""
     deployment = FakeDeployment()
-    functions = broken(newest_version=lambda: 1 / 0)
+    functions = broken(version=lambda number: 1 / 0)
     monkeypatch.setattr(canary_handler, "_ports", lambda: (functions, FakeBundles(), deployment))
     event = {"DeploymentId": "d-1", "LifecycleEventHookExecutionId": "hook"}
     with pytest.raises(ZeroDivisionError):

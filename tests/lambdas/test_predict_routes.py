@@ -510,6 +510,18 @@ def test_capture_cannot_fail_a_request() -> None:
     assert any("not captured" in line for line in lines)
 
 
+def test_a_model_without_a_finite_answer_is_a_500() -> None:
+    """A number that JSON cannot hold is not passed off as null; the row is named."""
+    model = model_document()
+    model["tables"]["terms"][1] = {**model["tables"]["terms"][1], "missing": [math.nan]}
+    service = Service(load=lambda: Model(bundle(model=model), run=RUN, version="1", max_rows=5))
+    without = {name: value for name, value in ROW.items() if name != "basket total"}
+    status, body = service.predict(ROW, without)
+    assert status == 500
+    assert "row 1" in body["detail"]
+    assert service.captures == []
+
+
 def test_an_error_of_ours_is_a_500_that_tells_nothing() -> None:
     """The traceback is logged under the request's id; the caller gets a problem document."""
     service = Service()
