@@ -1,9 +1,9 @@
 """Small SVG charts for reports: bars, lines, scatter, paired histograms, heat maps.
 
-Each function gives one self-contained `<svg>` as text, of the standard library alone and the same text
-for the same numbers. Colours can be told apart by the colour-blind (Okabe and Ito 2008) and in print;
-text takes the page's own colour. What does not fit a chart (no values, not finite) is left out, never an
-error: a chart illustrates, tables state.
+Each function gives one self-contained `<svg>` as text, of the standard library alone and the same
+text for the same numbers. Colours can be told apart by the colour-blind (Okabe and Ito 2008) and in
+print; text takes the page's own colour. What does not fit a chart (no values, not finite) is left
+out, never an error: a chart illustrates, tables state.
 """
 
 import math
@@ -65,7 +65,9 @@ def draw_bars(bars: Sequence[Bar], *, title: str, unit: str = "", digits: int = 
         y = top + index * row
         start, end = sorted((place(0.0), place(bar.value)))
         colour = PALETTE[1] if bar.emphasis else PALETTE[0]
-        parts.append(_text(label_width - 6, y + 15, _shorten(bar.label), anchor="end", title=bar.label))
+        parts.append(
+            _text(label_width - 6, y + 15, _shorten(bar.label), anchor="end", title=bar.label)
+        )
         parts.append(
             f'<rect x="{_n(start)}" y="{y + 4}" width="{_n(max(end - start, 0.5))}" height="15" '
             f'fill="{colour}" fill-opacity="0.85"/>'
@@ -111,11 +113,18 @@ def draw_lines(
                 f'<line x1="{_n(frame.x(x))}" x2="{_n(frame.x(x))}" y1="{_n(frame.y(low))}" '
                 f'y2="{_n(frame.y(high))}" stroke="{colour}" stroke-opacity="0.55"/>'
             )
-        points = " ".join(f"{_n(frame.x(x))},{_n(frame.y(y))}" for x, y in zip(line.xs, line.ys, strict=True))
+        points = " ".join(
+            f"{_n(frame.x(x))},{_n(frame.y(y))}" for x, y in zip(line.xs, line.ys, strict=True)
+        )
         dash = ' stroke-dasharray="5 4"' if line.dashed else ""
-        parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2"{dash}/>')
+        parts.append(
+            f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2"{dash}/>'
+        )
         if line.marks:
-            parts += [_dot(frame.x(x), frame.y(y), 3.5, colour) for x, y in zip(line.xs, line.ys, strict=True)]
+            parts += [
+                _dot(frame.x(x), frame.y(y), 3.5, colour)
+                for x, y in zip(line.xs, line.ys, strict=True)
+            ]
     if _needs_legend(usable):
         parts += _legend([line.name for line in usable])
     return _svg(title, WIDTH, HEIGHT, parts)
@@ -143,7 +152,8 @@ def draw_scatter(
     for index, cloud in enumerate(usable):
         colour = PALETTE[index % len(PALETTE)]
         parts += [
-            _dot(frame.x(x), frame.y(y), 2.5, colour, 0.5) for x, y in zip(cloud.xs, cloud.ys, strict=True)
+            _dot(frame.x(x), frame.y(y), 2.5, colour, 0.5)
+            for x, y in zip(cloud.xs, cloud.ys, strict=True)
         ]
     if _needs_legend(usable):
         parts += _legend([cloud.name for cloud in usable])
@@ -207,7 +217,9 @@ def draw_heat(
         parts.append(_text(left + cell_width * len(columns) / 2, 14, x_label, anchor="middle"))
     for j, name in enumerate(columns):
         shown = _shorten(name, max(3, int(cell_width // 7)))
-        parts.append(_text(left + (j + 0.5) * cell_width, top - 6, shown, anchor="middle", title=name))
+        parts.append(
+            _text(left + (j + 0.5) * cell_width, top - 6, shown, anchor="middle", title=name)
+        )
     for i, (name, row) in enumerate(zip(rows, values, strict=True)):
         y = top + i * cell_height
         parts.append(
@@ -224,7 +236,11 @@ def draw_heat(
             colour = "#ffffff" if share > 0.55 else "currentColor"
             parts.append(
                 _text(
-                    x + cell_width / 2, y + cell_height / 2 + 4, _show(value, 4), anchor="middle", fill=colour
+                    x + cell_width / 2,
+                    y + cell_height / 2 + 4,
+                    _show(value, 4),
+                    anchor="middle",
+                    fill=colour,
                 )
             )
     height = top + cell_height * len(rows) + 8
@@ -263,7 +279,11 @@ class _Frame:
         return _LEFT + (value - self.x0) / (self.x1 - self.x0) * (WIDTH - _LEFT - _RIGHT)
 
     def y(self, value: float) -> float:
-        return HEIGHT - _BOTTOM - (value - self.y0) / (self.y1 - self.y0) * (HEIGHT - _BOTTOM - self.top)
+        return (
+            HEIGHT
+            - _BOTTOM
+            - (value - self.y0) / (self.y1 - self.y0) * (HEIGHT - _BOTTOM - self.top)
+        )
 
     def axes(
         self, x_label: str, y_label: str, x_format: Callable[[float], str] | None
@@ -305,7 +325,9 @@ def find_ticks(low: float, high: float, wanted: int = 5) -> list[float]:
         return [low]
     rough = span / wanted
     magnitude = 10.0 ** math.floor(math.log10(rough))
-    step = next((m * magnitude for m in (1, 2, 2.5, 5) if m * magnitude >= rough * 0.999), 10 * magnitude)
+    step = next(
+        (m * magnitude for m in (1, 2, 2.5, 5) if m * magnitude >= rough * 0.999), 10 * magnitude
+    )
     first = math.ceil(low / step - 1e-9)
     last = math.floor(high / step + 1e-9)
     return [0.0 if k == 0 else k * step for k in range(first, last + 1)]
@@ -324,7 +346,13 @@ def _empty(title: str) -> str:
 
 
 def _text(
-    x: float, y: float, content: str, *, anchor: str = "start", title: str = "", fill: str = "currentColor"
+    x: float,
+    y: float,
+    content: str,
+    *,
+    anchor: str = "start",
+    title: str = "",
+    fill: str = "currentColor",
 ) -> str:
     tip = f"<title>{escape(title)}</title>" if title and title != content else ""
     return f'<text x="{_n(x)}" y="{_n(y)}" text-anchor="{anchor}" fill="{fill}">{tip}{escape(content)}</text>'
@@ -361,7 +389,8 @@ def _needs_legend(series: Sequence[Series]) -> bool:
 
 def _finite(series: Series) -> Series:
     keep = [
-        i for i, (x, y) in enumerate(zip(series.xs, series.ys, strict=True))
+        i
+        for i, (x, y) in enumerate(zip(series.xs, series.ys, strict=True))
         if math.isfinite(x) and math.isfinite(y)
     ]
     if len(keep) == len(series.xs):

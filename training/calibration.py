@@ -14,7 +14,8 @@ FloatArray: TypeAlias = NDArray[np.float64]
 def raw_scores(model: Any, matrix: FloatArray) -> FloatArray:
     """Give what a sigmoid maps: decision values, or probabilities where a model has no decision values.
 
-    Shape (n, 1) for two classes, (n, classes) for more, as in scikit-learn's `CalibratedClassifierCV`.
+    Shape (n, 1) for two classes, (n, classes) for more, as in scikit-learn's
+    `CalibratedClassifierCV`.
     """
     if hasattr(model, "decision_function"):
         scores = np.asarray(model.decision_function(matrix), dtype=np.float64)
@@ -26,7 +27,8 @@ def raw_scores(model: Any, matrix: FloatArray) -> FloatArray:
 def fit_sigmoids(scores: FloatArray, labels: FloatArray) -> FloatArray:
     """Fit one sigmoid 1 / (1 + exp(a * s + b)) a column, each class against the rest; (columns, 2).
 
-    Platt's (1999) targets, which shrink from 0 and 1, by Newton's method as Lin, Lin and Weng (2007).
+    Platt's (1999) targets, which shrink from 0 and 1, by Newton's method as Lin, Lin and Weng
+    (2007).
     """
     columns = scores.shape[1]
     classes = [1] if columns == 1 else list(range(columns))
@@ -41,18 +43,23 @@ def apply_sigmoids(sigmoids: FloatArray, scores: FloatArray) -> FloatArray:
         return np.hstack([1.0 - each, each])
     total = each.sum(axis=1, keepdims=True)
     even = np.full_like(each, 1.0 / each.shape[1])
-    return np.divide(each, total, out=even, where=total > 0)
+    shares: FloatArray = np.divide(each, total, out=even, where=total > 0)
+    return shares
 
 
 def calibrate(model: Any, scores: FloatArray, labels: FloatArray) -> Any:
     """Wrap a fitted classifier with sigmoids learned from raw scores of rows that it did not see.
 
-    Gives scikit-learn's own `CalibratedClassifierCV`, as fitted with `ensemble=False`, without fitting
-    the model once more for every fold.
+    Gives scikit-learn's own `CalibratedClassifierCV`, as fitted with `ensemble=False`, without
+    fitting the model once more for every fold.
     """
     replay = Replay(classes=len(model.classes_)).fit(scores, labels)
-    calibrated = CalibratedClassifierCV(FrozenEstimator(replay), method="sigmoid", ensemble=False)
+    every = np.arange(len(scores))
+    calibrated = CalibratedClassifierCV(
+        FrozenEstimator(replay), method="sigmoid", ensemble=False, cv=[(every, every)]
+    )
     calibrated.fit(scores, labels.astype(np.intp))
+    calibrated.cv = None
     calibrated.estimator = model
     calibrated.n_features_in_ = model.n_features_in_
     for fitted in calibrated.calibrated_classifiers_:
@@ -76,6 +83,11 @@ class Replay(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def decision_function(self, scores: FloatArray) -> FloatArray:
         """Give the rows back."""
         return scores[:, 0] if self.classes == 2 else scores
+
+    def predict(self, scores: FloatArray) -> NDArray[np.intp]:
+        """Answer the likeliest class."""
+        at = self.decision_function(scores)
+        return (at > 0).astype(np.intp) if self.classes == 2 else at.argmax(axis=1)
 
 
 def _fit_sigmoid(scores: FloatArray, hits: NDArray[np.bool_]) -> tuple[float, float]:

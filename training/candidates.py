@@ -1,12 +1,12 @@
 """The models that compete: the one file to edit to bring an estimator of one's own.
 
-A candidate is a name, a function from hyperparameters to an unfitted scikit-learn estimator, and the
-space that the search draws hyperparameters from. The estimator is given the encoded float64 matrix
-(`Contract.features` names its columns; missing is NaN) and must do all its preprocessing itself, inside
-a Pipeline, so that nothing about the holdout or a validation fold leaks into it. To add one, write a
-`build_...` function and list it under its task in `build_candidates`; `[training] candidates` in
-project.toml picks by name. Linear models and tree ensembles are served from tables, anything else
-that ONNX can express from `model.onnx`; the job refuses what neither can reproduce.
+A candidate is a name, a function from hyperparameters to an unfitted scikit-learn estimator, and
+the space that the search draws hyperparameters from. The estimator is given the encoded float64
+matrix (`Contract.features` names its columns; missing is NaN) and must do all its preprocessing
+itself, inside a Pipeline, so that nothing about the holdout or a validation fold leaks into it. To
+add one, write a `build_...` function and list it under its task in `build_candidates`; `[training]
+candidates` in project.toml picks by name. Linear models and tree ensembles are served from tables,
+anything else that ONNX can express from `model.onnx`; the job refuses what neither can reproduce.
 """
 
 from collections.abc import Callable, Mapping
@@ -21,6 +21,8 @@ from training.search import Choice, Range
 
 # Histogram boosting splits on sets of categories only up to this many of them.
 MAX_NATIVE_CATEGORIES = 254
+# A forest whose trees each saw a million rows is gigabytes, and no better.
+FOREST_ROWS_A_TREE = 50_000
 
 Build = Callable[[Mapping[str, Any]], BaseEstimator]
 
@@ -77,7 +79,7 @@ def _classifiers(contract: Contract, seed: int, rows: int) -> list[Candidate]:
 
     def build_boosting(params: Mapping[str, Any]) -> BaseEstimator:
         return _pipeline(
-            "passthrough",
+            None,
             HistGradientBoostingClassifier(
                 categorical_features=native_categories(contract) or None,
                 early_stopping=False,
@@ -88,13 +90,12 @@ def _classifiers(contract: Contract, seed: int, rows: int) -> list[Candidate]:
 
     def build_forest(params: Mapping[str, Any]) -> BaseEstimator:
         return _pipeline(
-            "passthrough", RandomForestClassifier(random_state=seed, n_jobs=1, **params)
+            None,
+            RandomForestClassifier(random_state=seed, max_samples=_forest_rows(rows), **params),
         )
 
     return [
-        Candidate(
-            "dummy", lambda params: _pipeline("passthrough", DummyClassifier(strategy="prior"))
-        ),
+        Candidate("dummy", lambda params: _pipeline(None, DummyClassifier(strategy="prior"))),
         Candidate("linear", build_linear, {"C": 1.0}, {"C": Range(1e-3, 1e2, log=True)}),
         Candidate("boosting", build_boosting, *_boosting_space(rows)),
         Candidate("forest", build_forest, *_forest_space(rows)),
@@ -111,7 +112,7 @@ def _regressors(contract: Contract, seed: int, rows: int) -> list[Candidate]:
 
     def build_boosting(params: Mapping[str, Any]) -> BaseEstimator:
         return _pipeline(
-            "passthrough",
+            None,
             HistGradientBoostingRegressor(
                 categorical_features=native_categories(contract) or None,
                 early_stopping=False,
@@ -122,13 +123,11 @@ def _regressors(contract: Contract, seed: int, rows: int) -> list[Candidate]:
 
     def build_forest(params: Mapping[str, Any]) -> BaseEstimator:
         return _pipeline(
-            "passthrough", RandomForestRegressor(random_state=seed, n_jobs=1, **params)
+            None, RandomForestRegressor(random_state=seed, max_samples=_forest_rows(rows), **params)
         )
 
     return [
-        Candidate(
-            "dummy", lambda params: _pipeline("passthrough", DummyRegressor(strategy="mean"))
-        ),
+        Candidate("dummy", lambda params: _pipeline(None, DummyRegressor(strategy="mean"))),
         Candidate("linear", build_linear, {"alpha": 1.0}, {"alpha": Range(1e-3, 1e3, log=True)}),
         Candidate("boosting", build_boosting, *_boosting_space(rows)),
         Candidate("forest", build_forest, *_forest_space(rows, regression=True)),
@@ -140,22 +139,21 @@ def _detectors(contract: Contract, seed: int, rows: int, share: float) -> list[C
     from sklearn.ensemble import IsolationForest
 
     def build_forest(params: Mapping[str, Any]) -> BaseEstimator:
-        model = IsolationForest(random_state=seed, n_jobs=1, contamination=share, **params)
+        model = IsolationForest(random_state=seed, contamination=share, **params)
         return _pipeline(prepare_distances(contract), model)
 
     def build_envelope(params: Mapping[str, Any]) -> BaseEstimator:
         model = EllipticEnvelope(random_state=seed, contamination=share, **params)
         return _pipeline(prepare_distances(contract), model)
 
+    # No tree may ask for more rows than a fold has.
+    sizes = tuple(size for size in (32, 64, 128, 256) if size <= rows // 2) or (max(1, rows // 2),)
     found = [
         Candidate(
             "isolation_forest",
             build_forest,
-            {"n_estimators": 100, "max_samples": min(256, rows)},
-            {
-                "n_estimators": Choice((100, 200)),
-                "max_samples": Range(64, 1024, log=True, integer=True),
-            },
+            {"n_estimators": 100, "max_samples": sizes[-1]},
+            {"n_estimators": Choice((100, 200)), "max_samples": Choice(sizes)},
         )
     ]
     # A robust covariance needs several rows a dimension.
@@ -211,7 +209,7 @@ def _boosting_space(rows: int) -> tuple[dict[str, Any], dict[str, Choice | Range
 def _forest_space(
     rows: int, *, regression: bool = False
 ) -> tuple[dict[str, Any], dict[str, Choice | Range]]:
-    # Large tables get shallower trees: a forest of full trees over a million rows is gigabytes.
+    # Large tables get shallower trees: full ones would be hundreds of megabytes.
     depth = None if rows < 20_000 else 14
     leaf = 2 if rows < 2000 else max(5, rows // 20_000)
     features: tuple[Any, ...] = (0.33, 0.5, 1.0) if regression else ("sqrt", 0.33, 0.5)
@@ -227,10 +225,12 @@ def _forest_space(
         "min_samples_leaf": Choice((1, 2, 4) if rows < 2000 else (leaf, 2 * leaf, 4 * leaf)),
         "max_features": Choice(features),
     }
-    if rows >= 50_000:
-        defaults["max_samples"] = 50_000 / rows
-        space["max_samples"] = Choice((50_000 / rows,))
     return defaults, space
+
+
+def _forest_rows(rows: int) -> float | None:
+    """Give the share of the rows that each tree is grown on: all of a small table, 50,000 of a large."""
+    return None if rows <= FOREST_ROWS_A_TREE else FOREST_ROWS_A_TREE / rows
 
 
 def native_categories(contract: Contract) -> list[int]:
@@ -285,4 +285,5 @@ def _prepare(contract: Contract, *, flag_missing: bool) -> BaseEstimator:
 def _pipeline(prepare: Any, model: BaseEstimator) -> BaseEstimator:
     from sklearn.pipeline import Pipeline
 
-    return Pipeline([("prepare", prepare), ("model", model)])
+    steps = [("model", model)] if prepare is None else [("prepare", prepare), ("model", model)]
+    return Pipeline(steps)

@@ -1,14 +1,14 @@
 """Champion against challenger: both answer the same rows, which neither was trained on; noise is judged.
 
-The rule. Resample those rows a thousand times (a paired bootstrap: each resample scores both models) and
-look at the challenger's advantage in the metric.
+The rule. Resample those rows a thousand times (a paired bootstrap: each resample scores both
+models) and look at the challenger's advantage in the metric.
 
-- *As a rule* the challenger is promoted only if 95% of the resamples favour it: a challenger of the same
-  quality is promoted by luck in about one job of twenty (`LUCKY_RATE`; a test measures it).
-- *After a drift alarm* the champion is known to face data that it was not made for, so the burden of
-  proof turns around: on the new rows the challenger is promoted unless it is worse, that is unless
-  fewer than 5% of the resamples favour it or its score is worse by more than `[gates] max_regression`
-  together with more resamples against it than for it.
+- *As a rule* the challenger is promoted only if 95% of the resamples favour it: a challenger of the
+  same quality is promoted by luck in about one job of twenty (`LUCKY_RATE`; a test measures it).
+- *After a drift alarm* the champion is known to face data that it was not made for, so the burden
+  of proof turns around: on the new rows the challenger is promoted unless it is worse, that is
+  unless fewer than 5% of the resamples favour it or its score is worse by more than `[gates]
+  max_regression` together with more resamples against it than for it.
 """
 
 import json

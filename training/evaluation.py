@@ -1,7 +1,8 @@
 """The evaluation on held-out rows: metrics with intervals, curves, slices, importance, threshold.
 
 Intervals are percentile bootstraps (Efron 1979) of the units that the split resamples: rows, whole
-groups, or blocks of neighbours in time, so that an interval does not claim more than the rows support.
+groups, or blocks of neighbours in time, so that an interval does not claim more than the rows
+support.
 """
 
 import math
@@ -110,9 +111,33 @@ def evaluate_metrics(answers: Answers, units: IntArray, seed: int) -> dict[str, 
         for name in names:
             found[name].append(metrics.compute(name, answers, weights))
     return {
-        name: interval_of(metrics.compute_one(name, answers), np.concatenate(found[name]))
+        name: _doubt_perfection(
+            name,
+            interval_of(metrics.compute_one(name, answers), np.concatenate(found[name])),
+            answers,
+        )
         for name in names
     }
+
+
+def _doubt_perfection(name: str, interval: Interval, answers: Answers) -> Interval:
+    """Give a perfect share a lower limit: resamples of rows without an error have none either.
+
+    Wilson's limit, for the rows that could have shown an error: those answered as positive for
+    precision, all for accuracy, and of the rarest class for what is averaged over classes.
+    """
+    best = metrics.BETTER[answers.task][name] == "higher" and answers.task != "regression"
+    if not best or not interval.value == interval.low == interval.high == 1.0:
+        return interval
+    if name == "accuracy":
+        rows = len(answers.labels)
+    elif name == "precision" and answers.task == "binary":
+        rows = int((answers.predicted == answers.positive).sum())
+    elif name == "recall" and answers.task == "binary":
+        rows = int((answers.labels == answers.positive).sum())
+    else:
+        rows = int(np.unique(answers.labels, return_counts=True)[1].min())
+    return Interval(1.0, _wilson(1.0, rows)[0], 1.0)
 
 
 def mean_interval(values: FloatArray, units: IntArray, seed: int) -> Interval:
@@ -135,8 +160,8 @@ class Threshold:
 def choose_threshold(labels: FloatArray, probabilities: FloatArray, positive: str) -> Threshold:
     """Choose the probability that gives the best F1 on rows that the model did not see.
 
-    Of thresholds that are as good, the middle of the widest gap between probabilities is taken, so that
-    the choice does not hang on one row. Raises nothing: with one class only it stays at 0.5.
+    Of thresholds that are as good, the middle of the widest gap between probabilities is taken, so
+    that the choice does not hang on one row. Raises nothing: with one class only it stays at 0.5.
     """
     hits = labels.astype(bool)
     if hits.all() or not hits.any():
@@ -176,9 +201,9 @@ def measure_slices(
 ) -> list[dict[str, Any]]:
     """Measure the model within groups of rows, the worst first.
 
-    A group is a category, a quarter of a number's range by rank, or the rows where a column is missing.
-    `worse` marks groups whose loss a row is above the other rows' by more than noise: a one-sided z-test
-    at 5% divided by the number of groups (Bonferroni).
+    A group is a category, a quarter of a number's range by rank, or the rows where a column is
+    missing. `worse` marks groups whose loss a row is above the other rows' by more than noise: a
+    one-sided z-test at 5% divided by the number of groups (Bonferroni).
     """
     losses = answers.losses()
     groups = list(_groups(contract, matrix))
@@ -247,11 +272,17 @@ def _groups(
             )
             quarter = np.searchsorted(edges, values, side="left")
             for k in range(len(edges) + 1) if len(edges) else ():
-                low = f"> {edges[k - 1]:.4g}" if k else ""
-                high = f"<= {edges[k]:.4g}" if k < len(edges) else ""
-                label = " and ".join(part for part in (low, high) if part)
+                label = _name_quarter([f"{edge:.4g}" for edge in edges], k)
                 found.append((column.name, label, (quarter == k) & ~missing))
     return found
+
+
+def _name_quarter(edges: Sequence[str], k: int) -> str:
+    if k == 0:
+        return f"up to {edges[0]}"
+    if k == len(edges):
+        return f"above {edges[-1]}"
+    return f"above {edges[k - 1]}, up to {edges[k]}"
 
 
 def _normal_quantile(share: float) -> float:
@@ -265,8 +296,8 @@ def measure_importance(
 ) -> list[dict[str, Any]]:
     """Measure how much the metric worsens when a column's values are shuffled among the rows.
 
-    Permutation importance (Breiman 2001) by column, not by feature: all features made from a column move
-    together. Most important first, with the spread over repeats.
+    Permutation importance (Breiman 2001) by column, not by feature: all features made from a column
+    move together. Most important first, with the spread over repeats.
     """
     random = np.random.default_rng([seed, 1])
     rows = np.arange(len(matrix))

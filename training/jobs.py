@@ -1,8 +1,8 @@
 """Where a training job finds its inputs and leaves its results: in SageMaker's container, or in a folder.
 
-The container's folders are told by the environment variables that the SageMaker training toolkit sets
-(`SM_CHANNEL_...`, `SM_MODEL_DIR`, `SM_OUTPUT_DIR`, `SM_HPS`; see "Environment variables" in its
-documentation); the defaults are the paths under /opt/ml that they stand for.
+The container's folders are told by the environment variables that the SageMaker training toolkit
+sets (`SM_CHANNEL_...`, `SM_MODEL_DIR`, `SM_OUTPUT_DIR`, `SM_HPS`; see "Environment variables" in
+its documentation); the defaults are the paths under /opt/ml that they stand for.
 """
 
 import hashlib
@@ -28,8 +28,8 @@ TRIGGERS = ("data", "schedule", "drift", "manual")
 class Job:
     """One run of the training job.
 
-    `data` and `labelled` are the files or folders of the tables (None where there is nothing), `root` is
-    what their names in the lineage are relative to.
+    `data` and `labelled` are the files or folders of the tables (None where there is nothing),
+    `root` is what their names in the lineage are relative to.
     """
 
     run: str

@@ -1,10 +1,10 @@
 """The metrics of each task, computed for many weightings of the rows at once.
 
-A bootstrap replicate is a weighting: how often each row was drawn. Every function here takes weights of
-shape (replicates, rows) and gives one value a replicate, so that a thousand replicates cost a few matrix
-products and not a thousand calls. With weights of one it gives what scikit-learn gives (the tests
-compare them). Labels are class indices for classification and values for regression; outputs are those
-of `Contract.outputs`.
+A bootstrap replicate is a weighting: how often each row was drawn. Every function here takes
+weights of shape (replicates, rows) and gives one value a replicate, so that a thousand replicates
+cost a few matrix products and not a thousand calls. With weights of one it gives what scikit-learn
+gives (the tests compare them). Labels are class indices for classification and values for
+regression; outputs are those of `Contract.outputs`.
 """
 
 from collections.abc import Callable, Mapping
@@ -20,8 +20,8 @@ Better = Literal["higher", "lower"]
 CALIBRATION_BINS = 10
 _SMALLEST_PROBABILITY = 1e-15
 
-# What candidates compete on when project.toml names no metric: proper scores for classification (they
-# judge ranking and calibration at once, and see differences that accuracy and AUC cannot).
+# What candidates compete on when project.toml names no metric: proper scores for classification
+# (they judge ranking and calibration at once, and see differences that accuracy and AUC cannot).
 USUAL_METRIC = {
     "binary": "log_loss",
     "multiclass": "log_loss",
@@ -117,7 +117,8 @@ def compute(name: str, answers: Answers, weights: FloatArray | None = None) -> F
     table: Mapping[str, Callable[[Answers, FloatArray], FloatArray]]
     table = {"binary": _BINARY, "multiclass": _MULTICLASS, "regression": _REGRESSION}[answers.task]
     with np.errstate(divide="ignore", invalid="ignore"):
-        return table[name](answers, weights)
+        values: FloatArray = table[name](answers, weights)
+    return values
 
 
 def compute_one(name: str, answers: Answers) -> float:

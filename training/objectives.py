@@ -23,7 +23,8 @@ MAX_SEPARATION_ROWS = 5000
 class LabelledObjective:
     """Classification and regression: the metric on held-out folds, after calibration if that helps.
 
-    What `evaluate` gives has the probabilities first and then the raw scores that a calibrator maps.
+    What `evaluate` gives has the probabilities first and then the raw scores that a calibrator
+    maps.
     """
 
     task: str
@@ -41,9 +42,9 @@ class LabelledObjective:
     def evaluate(self, model: Any, train: IntArray, validation: IntArray) -> FloatArray:
         """Fit on `train` and answer for `validation`."""
         if self.task == "regression":
-            model.fit(self.matrix[train], self.labels[train])
+            fit_rows(model, self.matrix[train], self.labels[train])
             return np.asarray(model.predict(self.matrix[validation]), dtype=np.float64)[:, None]
-        model.fit(self.matrix[train], self.labels[train].astype(np.intp))
+        fit_rows(model, self.matrix[train], self.labels[train].astype(np.intp))
         held = self.matrix[validation]
         known = np.asarray(model.classes_, dtype=np.intp)
         probabilities = np.zeros((len(validation), self.classes))
@@ -98,9 +99,9 @@ class AnomalyObjective:
     """Anomalies without labels: how well the score tells real rows from rows that cannot be.
 
     The unreal rows have each column drawn on its own, half of them from the column's values (which
-    breaks how columns go together) and half evenly from its range (which leaves the crowded parts). Area
-    under the ROC curve; the idea is that of Steinwart, Hush, Scovel (JMLR 2005), anomaly detection as
-    classification against a reference distribution.
+    breaks how columns go together) and half evenly from its range (which leaves the crowded parts).
+    Area under the ROC curve; the idea is that of Steinwart, Hush, Scovel (JMLR 2005), anomaly
+    detection as classification against a reference distribution.
     """
 
     contract: Contract
@@ -111,7 +112,7 @@ class AnomalyObjective:
 
     def evaluate(self, model: Any, train: IntArray, validation: IntArray) -> FloatArray:
         """Fit on `train`; score the validation rows (first) and as many unreal ones."""
-        model.fit(self.matrix[train])
+        fit_rows(model, self.matrix[train])
         held = self.matrix[validation][:MAX_SEPARATION_ROWS]
         unreal = make_unreal_rows(held, self.seed)
         return reference_outputs(model, np.vstack([held, unreal]), self.contract)
@@ -132,7 +133,7 @@ class ClusteringObjective:
 
     def evaluate(self, model: Any, train: IntArray, validation: IntArray) -> FloatArray:
         """Fit on `train`; give each validation row's own silhouette."""
-        model.fit(self.matrix[train])
+        fit_rows(model, self.matrix[train])
         held = self.matrix[validation][:MAX_SILHOUETTE_ROWS]
         labels = reference_outputs(model, held, self.contract)[:, 0]
         return silhouettes(prepared(model, held), labels)[:, None]
@@ -140,6 +141,20 @@ class ClusteringObjective:
     def score(self, outputs: Sequence[FloatArray], validations: Sequence[IntArray]) -> list[float]:
         """Score each fold."""
         return [float(out.mean()) for out in outputs]
+
+
+def fit_rows(model: Any, matrix: FloatArray, labels: NDArray[Any] | None = None) -> None:
+    """Fit a model; a column without a single value among these rows is given as zeros.
+
+    Histogram boosting refuses such a column; as a constant it can teach no model anything either.
+    """
+    empty = np.isnan(matrix).all(axis=0)
+    if empty.any():
+        matrix = np.where(empty, 0.0, matrix)
+    if labels is None:
+        model.fit(matrix)
+    else:
+        model.fit(matrix, labels)
 
 
 def prepared(model: Any, matrix: FloatArray) -> FloatArray:

@@ -93,7 +93,9 @@ def _head(
     decision = evaluation["decision"]
     passed = bool(decision["promote"]) and not missed
     rows, chosen = evaluation["rows"], evaluation["chosen"]
-    what = f"predicts <b>{escape(contract.target)}</b>" if contract.target else "learns without labels"
+    what = (
+        f"predicts <b>{escape(contract.target)}</b>" if contract.target else "learns without labels"
+    )
     verdict = "Ready to take over" if passed else "Not to be promoted"
     reasons = [f"misses the gate: {text}" for text in missed] + [str(decision["reason"])]
     stated = "".join(f"<div>{escape(reason)}</div>" for reason in reasons)
@@ -131,9 +133,13 @@ def _metrics(evaluation: Mapping[str, Any], gates: Mapping[str, Mapping[str, flo
             limit = gates.get(kind, {}).get(name)
             if limit is not None:
                 held = found["value"] >= limit if kind == "minimum" else found["value"] <= limit
-                mark = '<span class="yes">passes</span>' if held else '<span class="no">misses</span>'
+                mark = (
+                    '<span class="yes">passes</span>' if held else '<span class="no">misses</span>'
+                )
                 gate = f"{sign} {limit:g} {mark}"
-        label = escape(name_metric(name)) + (" (competed on)" if name == evaluation["metric"] else "")
+        label = escape(name_metric(name)) + (
+            " (competed on)" if name == evaluation["metric"] else ""
+        )
         rows.append([label, f"{found['value']:.4f}", limits, f"{found['better']} is better", gate])
     text = (
         "<p class=note>Measured on the held-out rows; limits are 95% bootstrap intervals over "
@@ -145,7 +151,11 @@ def _metrics(evaluation: Mapping[str, Any], gates: Mapping[str, Mapping[str, flo
     threshold = ""
     if evaluation["threshold"] is not None:
         positive = evaluation["positive"]
-        what = f"<b>{escape(positive)}</b> is answered from a probability of" if positive else "Threshold"
+        what = (
+            f"<b>{escape(positive)}</b> is answered from a probability of"
+            if positive
+            else "Threshold"
+        )
         threshold = (
             f"<p>{what} <b>{evaluation['threshold']:.4g}</b> on: {escape(evaluation['threshold_reason'])}."
             f" Probabilities are {'calibrated by sigmoids' if evaluation['calibrated'] else 'the model’s own'}"
@@ -166,7 +176,10 @@ def _champion(evaluation: Mapping[str, Any]) -> str:
     if champion is None:
         return ""
     rows = []
-    for key, label in (("everything", "rows unseen by both"), ("fresh", "of these, newly labelled")):
+    for key, label in (
+        ("everything", "rows unseen by both"),
+        ("fresh", "of these, newly labelled"),
+    ):
         found = champion[key]
         if found is None:
             continue
@@ -281,7 +294,9 @@ def _charts(evaluation: Mapping[str, Any], contract: Contract) -> str:
     figures += _other_figures(curves)
     if not figures:
         return ""
-    drawn = "".join(f"<figure>{svg}<figcaption>{escape(text)}</figcaption></figure>" for text, svg in figures)
+    drawn = "".join(
+        f"<figure>{svg}<figcaption>{escape(text)}</figcaption></figure>" for text, svg in figures
+    )
     return f'<h2>What it looks like</h2><div class="charts">{drawn}</div>'
 
 
@@ -305,7 +320,10 @@ def _other_figures(curves: Mapping[str, Any]) -> list[tuple[str, str]]:
             (
                 f"Residuals (actual minus predicted); their mean is {found['bias']:.4g}.",
                 charts.draw_histograms(
-                    found["edges"], [("", found["counts"])], title="Residuals", x_label="actual minus predicted"
+                    found["edges"],
+                    [("", found["counts"])],
+                    title="Residuals",
+                    x_label="actual minus predicted",
                 ),
             )
         )
@@ -355,7 +373,9 @@ def _importance(evaluation: Mapping[str, Any]) -> str:
         )
         for item in found[:20]
     ]
-    more = f" The {len(found) - 20} least important columns are not shown." if len(found) > 20 else ""
+    more = (
+        f" The {len(found) - 20} least important columns are not shown." if len(found) > 20 else ""
+    )
     return (
         "<h2>What it rests on</h2><p>How much worse "
         f"{escape(name_metric(evaluation['metric']))} gets when a column is shuffled among the held-out rows "
@@ -416,9 +436,21 @@ def _search(evaluation: Mapping[str, Any]) -> str:
         top = (min if lower else max)(scored, key=lambda trial: float(trial["score"]))
         params = ", ".join(f"{key} {_param(value)}" for key, value in top["params"].items())
         shown = f"<b>{escape(name)}</b> (chosen)" if name == best["candidate"] else escape(name)
-        rows.append([shown, str(len(trials)), f"{top['score']:.5g}", f"{top['spread']:.2g}", escape(params)])
-    early = "<p>The search ended with its time budget.</p>" if evaluation["search_stopped_early"] else ""
-    head = ["candidate", "#trials", f"#best {name_metric(evaluation['metric'])}", "#± over folds", "with"]
+        rows.append(
+            [shown, str(len(trials)), f"{top['score']:.5g}", f"{top['spread']:.2g}", escape(params)]
+        )
+    early = (
+        "<p>The search ended with its time budget.</p>"
+        if evaluation["search_stopped_early"]
+        else ""
+    )
+    head = [
+        "candidate",
+        "#trials",
+        f"#best {name_metric(evaluation['metric'])}",
+        "#± over folds",
+        "with",
+    ]
     return (
         "<h2>What competed</h2><p>Judged by cross-validation within the training rows; the held-out rows "
         f"took no part.</p>{_table(head, rows)}{early}"
@@ -449,10 +481,17 @@ def _data(
                 escape(f"{span} {column.unit}".strip()),
             ]
         )
-    more = f"<p>{len(contract.columns) - 60} more columns are not shown.</p>" if len(contract.columns) > 60 else ""
+    more = (
+        f"<p>{len(contract.columns) - 60} more columns are not shown.</p>"
+        if len(contract.columns) > 60
+        else ""
+    )
     sources = [
-        [f"<code>{escape(str(e['key']))}</code>", f"<code>{escape(str(e['sha256'])[:16])}</code>",
-         f"<code>{escape(str(e.get('version_id', '')))}</code>"]
+        [
+            f"<code>{escape(str(e['key']))}</code>",
+            f"<code>{escape(str(e['sha256'])[:16])}</code>",
+            f"<code>{escape(str(e.get('version_id', '')))}</code>",
+        ]
         for e in inputs
     ]
     split = evaluation["split"]
@@ -492,10 +531,15 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     numeric = [title.startswith("#") for title in head]
     classes = [' class="n"' if is_number else "" for is_number in numeric]
     top = "".join(
-        f"<th{style}>{escape(title.lstrip('#'))}</th>" for title, style in zip(head, classes, strict=True)
+        f"<th{style}>{escape(title.lstrip('#'))}</th>"
+        for title, style in zip(head, classes, strict=True)
     )
     body = "".join(
-        "<tr>" + "".join(f"<td{style}>{cell}</td>" for cell, style in zip(row, classes, strict=True)) + "</tr>"
+        "<tr>"
+        + "".join(f"<td{style}>{cell}</td>" for cell, style in zip(row, classes, strict=True))
+        + "</tr>"
         for row in rows
     )
-    return f'<div class="wide"><table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
+    return (
+        f'<div class="wide"><table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
+    )

@@ -1,9 +1,10 @@
 """The search: random draws or successive halving, within a time budget, resumable after interruption.
 
-Each trial is judged by cross-validation inside the training rows. A trial whose folds so far are worse
-than the worst fold of the best trial is given up early, so that the budget goes to what may win. Every
-draw depends on the seed, the candidate and the draw's number only; the clock decides nothing but when
-to stop, and a search that was stopped says so.
+Each trial is judged by cross-validation inside the training rows. A trial whose folds so far are
+worse than the worst fold of the best trial is given up early, and a candidate whose defaults are
+that far behind gets few draws, so that the budget goes to what may win. Every
+draw depends on the seed, the candidate and the draw's number only; the clock decides nothing but
+when to stop, and a search that was stopped says so.
 """
 
 import hashlib
@@ -30,6 +31,8 @@ Folds: TypeAlias = Sequence[tuple[IntArray, IntArray]]
 # Successive halving: each rung has this many times the rows of the one before, and half the trials.
 RUNG_GROWTH = 4
 MIN_RUNG_ROWS = 500
+# A candidate whose defaults are worse than the best trial's worst fold gets only this many draws.
+DRAWS_FOR_LAGGARDS = 2
 
 
 @dataclass(frozen=True)
@@ -109,8 +112,8 @@ class Trial:
 class Searched:
     """The best trial, all trials in the order they ran, and whether the budget ended the search.
 
-    `outputs` are the best trial's answers for each validation fold, or None if they are only remembered
-    as scores (after an interruption).
+    `outputs` are the best trial's answers for each validation fold, or None if they are only
+    remembered as scores (after an interruption).
     """
 
     best: Trial
@@ -205,11 +208,15 @@ def plan_trials(candidates: "Mapping[str, Candidate]", *, draws: int, seed: int)
     queues: list[list[Trial]] = []
     for name, candidate in candidates.items():
         params = [dict(candidate.defaults)]
-        for number in range(1, draws if candidate.space else 1):
+        only = next(iter(candidate.space.values())) if len(candidate.space) == 1 else None
+        if isinstance(only, Choice):  # one list of values: try them in turn instead of drawing
+            name_of_only = next(iter(candidate.space))
+            params += [{**candidate.defaults, name_of_only: value} for value in only.values][:draws]
+        for number in range(1, draws if candidate.space and not isinstance(only, Choice) else 1):
             random = np.random.default_rng([seed, zlib.crc32(name.encode()), number])
             drawn = {key: space.draw(random) for key, space in candidate.space.items()}
             params.append({**candidate.defaults, **drawn})
-        distinct = [p for i, p in enumerate(params) if p not in params[:i]]
+        distinct = [p for i, p in enumerate(params) if p not in params[:i]][:draws]
         queues.append([Trial(name, p) for p in distinct])
     longest = max((len(queue) for queue in queues), default=0)
     return [queue[turn] for turn in range(longest) for queue in queues if turn < len(queue)]
@@ -250,7 +257,14 @@ class _Runner:
         """Score the trials; those left when time is up are not run."""
         best: Trial | None = None
         done: list[Trial] = []
+        behind: dict[
+            str, int
+        ] = {}  # draws still granted to candidates whose defaults were hopeless
         for number, trial in enumerate(planned, 1):
+            if trial.candidate in behind:
+                if behind[trial.candidate] <= 0:
+                    continue
+                behind[trial.candidate] -= 1
             if self.seconds_left() <= 0 and best is not None:
                 self.out_of_time = True
                 self.report(f"{label}: time is up after {number - 1} of {len(planned)} trials")
@@ -263,6 +277,8 @@ class _Runner:
             if scored.complete and (best is None or self._is_better(scored.score, best.score)):
                 best = scored
                 self._best_outputs = (scored, outputs)
+            if is_first and best is not None and self._is_hopeless(scored.scores, best):
+                behind[trial.candidate] = DRAWS_FOR_LAGGARDS
             self._tell(label, number, len(planned), scored, best)
         return done
 
@@ -301,6 +317,8 @@ class _Runner:
         return score < other if self.objective.lower_is_better else score > other
 
     def _is_hopeless(self, scores: Sequence[float], rival: Trial) -> bool:
+        if not scores:
+            return True
         worst = max(rival.scores) if self.objective.lower_is_better else min(rival.scores)
         return self._is_better(worst, float(np.mean(scores)))
 

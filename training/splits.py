@@ -1,9 +1,9 @@
 """Splits that do not leak: the holdout by random strata, by time or by group, and folds within the rest.
 
-Membership comes from a hash of the row's encoded vector, not from its position: the rows with the lowest
-hashes of each class are held out. A row that is held out today is held out tomorrow, when the table has
-grown, and in the next model's job, so that champion and challenger can meet on rows that neither has
-seen. The cut is kept in the bundle and `unseen_by` reads it back.
+Membership comes from a hash of the row's encoded vector, not from its position: the rows with the
+lowest hashes of each class are held out. A row that is held out today is held out tomorrow, when
+the table has grown, and in the next model's job, so that champion and challenger can meet on rows
+that neither has seen. The cut is kept in the bundle and `unseen_by` reads it back.
 """
 
 from collections.abc import Mapping, Sequence
@@ -68,8 +68,8 @@ def split_rows(
 ) -> Split:
     """Split into training and holdout rows.
 
-    `strata` are class indices (random only); `times` are seconds, `groups` any values; each has one entry
-    a row. Raises TrainingError if a side would be too small to mean anything.
+    `strata` are class indices (random only); `times` are seconds, `groups` any values; each has one
+    entry a row. Raises TrainingError if a side would be too small to mean anything.
     """
     n = len(matrix)
     if strategy == "time":
@@ -97,8 +97,8 @@ def unseen_by(
 ) -> NDArray[np.bool_]:
     """Say which rows the model whose split `record` is given cannot have been trained on.
 
-    `matrix` is encoded by that model's own contract. Rows that arrived after its training are judged by
-    the same cut, which leaves out some that it never saw but none that it did.
+    `matrix` is encoded by that model's own contract. Rows that arrived after its training are
+    judged by the same cut, which leaves out some that it never saw but none that it did.
     """
     strategy, seed = record["strategy"], int(record["seed"])
     if strategy == "time":
@@ -125,8 +125,8 @@ def make_folds(
 ) -> list[tuple[IntArray, IntArray]]:
     """Make (train, validation) pairs of positions within the training rows.
 
-    With `order` (seconds) each validation block follows its training rows in time; with `groups` no group
-    is on both sides; otherwise folds are random, with each class spread evenly over them.
+    With `order` (seconds) each validation block follows its training rows in time; with `groups` no
+    group is on both sides; otherwise folds are random, with each class spread evenly over them.
     """
     if order is not None:
         positions = np.argsort(order, kind="stable")
@@ -165,7 +165,8 @@ def _split_at_random(
 ) -> Split:
     n = len(matrix)
     together = hash_rows(matrix, seed)
-    # A table of few distinct rows is a table of counts: its equal rows are different cases, not copies.
+    # A table of few distinct rows is a table of counts: its equal rows are different cases, not
+    # copies.
     apart = len(np.unique(together)) < 0.5 * n
     places = _place_rows(matrix, seed, apart=apart)
     which = np.zeros(n, dtype=np.intp) if strata is None else strata

@@ -54,11 +54,12 @@ from training.objectives import (
     AnomalyObjective,
     ClusteringObjective,
     LabelledObjective,
+    fit_rows,
     make_unreal_rows,
     prepared,
     silhouettes,
 )
-from training.search import Checkpoint, Searched, Trial, search
+from training.search import Checkpoint, Searched, search
 from training.splits import Split, make_folds, split_rows, unseen_by
 
 FloatArray: TypeAlias = NDArray[np.float64]
@@ -74,7 +75,8 @@ GOLDEN_TOLERANCE = 1e-9
 BACKGROUND_ROWS = 1
 SUPERVISED = ("binary", "multiclass", "regression")
 
-# USD an hour on demand in us-east-1 (Amazon SageMaker pricing page, training); for the estimate only.
+# USD an hour on demand in us-east-1 (Amazon SageMaker pricing page, training); for the estimate
+# only.
 HOURLY_USD = {
     "ml.t3.medium": 0.05,
     "ml.m5.large": 0.115,
@@ -269,7 +271,9 @@ def _read_groups(table: pd.DataFrame, contract: Contract) -> NDArray[Any] | None
     values = table[contract.group_column]
     names = values.astype(str).to_numpy(dtype=object)
     lone = values.isna().to_numpy()
-    names[lone] = [f"row {i}" for i in np.flatnonzero(lone)]  # a row without a group is one of its own
+    names[lone] = [
+        f"row {i}" for i in np.flatnonzero(lone)
+    ]  # a row without a group is one of its own
     return names
 
 
@@ -313,7 +317,9 @@ def split_data(job: Job, data: Data, log: Log) -> Split:
         times=data.times,
         groups=data.groups,
     )
-    log.say(f"split {settings.strategy}: {len(split.train)} rows to train on, {len(split.holdout)} held out")
+    log.say(
+        f"split {settings.strategy}: {len(split.train)} rows to train on, {len(split.holdout)} held out"
+    )
     return split
 
 
@@ -452,11 +458,12 @@ def fit_model(job: Job, data: Data, split: Split, chosen: Chosen, log: Log) -> M
     train = data.matrix[split.train]
     with _threads(train):
         if contract.task in ("anomaly", "clustering"):
-            estimator.fit(train)
+            fit_rows(estimator, train)
         else:
             assert data.labels is not None
             labels = data.labels[split.train]
-            estimator.fit(train, labels.astype(np.intp) if contract.is_classification else labels)
+            codes = labels.astype(np.intp) if contract.is_classification else labels
+            fit_rows(estimator, train, codes)
     if chosen.calibrates and chosen.raw is not None and data.labels is not None:
         estimator = calibration.calibrate(estimator, chosen.raw, data.labels[chosen.rows])
     if contract.task == "clustering":
@@ -476,7 +483,9 @@ def fit_model(job: Job, data: Data, split: Split, chosen: Chosen, log: Log) -> M
     )
 
 
-def _threshold(job: Job, data: Data, split: Split, chosen: Chosen, estimator: Any) -> Threshold | None:
+def _threshold(
+    job: Job, data: Data, split: Split, chosen: Chosen, estimator: Any
+) -> Threshold | None:
     contract = data.contract
     if contract.task == "binary":
         assert chosen.outputs is not None and data.labels is not None
@@ -508,7 +517,9 @@ def export_with_proof(data: Data, split: Split, model: Model, log: Log) -> Expor
         f"exported as {exported.family}: {parity.rows} rows agree with scikit-learn within "
         f"{parity.max_abs_diff:.2g} (bound {exported.bound:g}), {parity.flips} labels differ"
     )
-    return ExportedModel(exported.model_json, exported.onnx, exported.family, parity, exported.bound)
+    return ExportedModel(
+        exported.model_json, exported.onnx, exported.family, parity, exported.bound
+    )
 
 
 def _background(data: Data, split: Split) -> FloatArray:
@@ -527,7 +538,9 @@ def _background(data: Data, split: Split) -> FloatArray:
     return row[None, :]
 
 
-def evaluate_model(job: Job, data: Data, split: Split, chosen: Chosen, model: Model, log: Log) -> Evaluated:
+def evaluate_model(
+    job: Job, data: Data, split: Split, chosen: Chosen, model: Model, log: Log
+) -> Evaluated:
     """Measure the model on the holdout."""
     seed = job.settings.split.seed
     matrix, units = data.matrix[split.holdout], split.units[split.holdout]
@@ -588,7 +601,9 @@ def _evaluate_anomalies(
         }
     }
     if data.contract.target and data.contract.target in data.frame.columns:
-        labels = np.asarray(tables.encode_target(data.frame, data.contract), dtype=np.float64)[split.holdout]
+        labels = np.asarray(tables.encode_target(data.frame, data.contract), dtype=np.float64)[
+            split.holdout
+        ]
         known = np.isfinite(labels)
         truth = labels[known] == 1
         if truth.any() and not truth.all():
@@ -623,12 +638,15 @@ def _evaluate_clusters(
         )
     }
     if 2 <= len(np.unique(labels)) < len(labels):
-        found["davies_bouldin"] = Interval(float(davies_bouldin_score(points, labels)), math.nan, math.nan)
+        found["davies_bouldin"] = Interval(
+            float(davies_bouldin_score(points, labels)), math.nan, math.nan
+        )
     # Stability: fit the same model on each half of the training rows; do they agree on the holdout?
     halves = np.random.default_rng([seed, 3]).permutation(split.train)
     agreed = []
     for half in np.array_split(halves, 2):
-        refitted = chosen.candidate.build(chosen.searched.best.params).fit(data.matrix[np.sort(half)])
+        refitted = chosen.candidate.build(chosen.searched.best.params)
+        fit_rows(refitted, data.matrix[np.sort(half)])
         agreed.append(reference_outputs(refitted, held, model.contract)[:, 0])
     found["stability"] = Interval(float(adjusted_rand_score(*agreed)), math.nan, math.nan)
     curves = {"clusters": summarise_clusters(model.contract, held, outputs[:, 0])}
@@ -638,7 +656,9 @@ def _evaluate_clusters(
 def compare_with_champion(job: Job, data: Data, split: Split, model: Model, log: Log) -> Compared:
     """Let champion and challenger answer the holdout rows that the champion was not trained on either."""
     if job.champion is None:
-        return Compared(None, None, None, Decision(True, "the first model: there is no champion to beat"))
+        return Compared(
+            None, None, None, Decision(True, "the first model: there is no champion to beat")
+        )
     champion = comparison.load_champion(job.champion)
     mismatch = comparison.explain_mismatch(champion.contract, model.contract)
     if mismatch:
@@ -647,8 +667,12 @@ def compare_with_champion(job: Job, data: Data, split: Split, model: Model, log:
     frame = data.frame.iloc[split.holdout]
     lacking = [name for name in champion.contract.column_names if name not in frame.columns]
     if lacking:
-        reason = f"the champion needs columns that the data no longer has ({', '.join(lacking[:5])})"
-        return Compared(champion, None, None, Decision(True, f"{reason}, so the gates alone decide"))
+        reason = (
+            f"the champion needs columns that the data no longer has ({', '.join(lacking[:5])})"
+        )
+        return Compared(
+            champion, None, None, Decision(True, f"{reason}, so the gates alone decide")
+        )
     unseen = _unseen_rows(champion, data, split)
     everything = _duel(job, data, split, model, champion, split.holdout[unseen])
     fresh_rows = split.holdout[unseen & data.fresh[split.holdout]]
@@ -656,7 +680,9 @@ def compare_with_champion(job: Job, data: Data, split: Split, model: Model, log:
     decision = comparison.decide(
         everything, fresh, trigger=job.trigger, max_regression=job.settings.gates.max_regression
     )
-    log.say(f"champion {champion.run}: {'promote' if decision.promote else 'keep'}: {decision.reason}")
+    log.say(
+        f"champion {champion.run}: {'promote' if decision.promote else 'keep'}: {decision.reason}"
+    )
     return Compared(champion, everything, fresh, decision)
 
 
@@ -675,7 +701,8 @@ def _champion_matrix(champion: Champion, data: Data, rows: IntArray) -> FloatArr
 def _unseen_rows(champion: Champion, data: Data, split: Split) -> NDArray[np.bool_]:
     """Say which holdout rows the champion was not trained on, by the cut that its bundle keeps.
 
-    Whether a repeated row was held out may depend on how often it came before, so all rows are asked.
+    Whether a repeated row was held out may depend on how often it came before, so all rows are
+    asked.
     """
     if not champion.split:
         return np.zeros(len(split.holdout), dtype=bool)
@@ -711,7 +738,11 @@ def _duel(
         challenger = _answers(data, model, rows, ours)
         threshold = 0.5 if champion.threshold is None else champion.threshold
         return comparison.duel(
-            replace(challenger, outputs=theirs, threshold=threshold), challenger, metric, units, seed
+            replace(challenger, outputs=theirs, threshold=threshold),
+            challenger,
+            metric,
+            units,
+            seed,
         )
     if contract.task == "anomaly":
         unreal = make_unreal_rows(data.matrix[rows], seed)
@@ -774,7 +805,9 @@ def choose_golden_rows(data: Data, split: Split, model: Model) -> dict[str, Any]
     """
     outputs = model.answer(data.matrix[split.holdout])
     order = np.argsort(outputs[:, -1 if model.contract.is_classification else 0], kind="stable")
-    spread = order[np.unique(np.linspace(0, len(order) - 1, GOLDEN_ROWS * 3 // 4).round().astype(np.intp))]
+    spread = order[
+        np.unique(np.linspace(0, len(order) - 1, GOLDEN_ROWS * 3 // 4).round().astype(np.intp))
+    ]
     gaps = np.flatnonzero(np.isnan(data.matrix[split.holdout]).any(axis=1))[: GOLDEN_ROWS // 4]
     rows = split.holdout[np.unique(np.r_[spread, gaps])]
     frame = data.frame.iloc[rows].reset_index(drop=True)
@@ -814,7 +847,9 @@ def describe_evaluation(
         "format": 1,
         "task": task,
         "target": model.contract.target,
-        "positive": model.contract.classes[model.contract.positive_index] if task == "binary" else None,
+        "positive": model.contract.classes[model.contract.positive_index]
+        if task == "binary"
+        else None,
         "metric": chosen.metric,
         "metrics": to_metric_dicts(evaluated.metrics, task),
         "threshold": model.threshold,
@@ -858,7 +893,10 @@ def write_report(job: Job, data: Data, evaluation: Mapping[str, Any]) -> bytes:
         deployment=job.settings.deployment,
         run=job.run,
         trigger=job.trigger,
-        gates={"minimum": dict(job.settings.gates.minimum), "maximum": dict(job.settings.gates.maximum)},
+        gates={
+            "minimum": dict(job.settings.gates.minimum),
+            "maximum": dict(job.settings.gates.maximum),
+        },
         inputs=data.inputs,
         commit=str(job.plan.get("commit") or "") or None,
     ).encode()
@@ -873,7 +911,9 @@ def dump_model(model: Model) -> bytes:
     return buffer.getvalue()
 
 
-def describe_lineage(job: Job, data: Data, content: Mapping[str, bytes], log: Log) -> dict[str, Any]:
+def describe_lineage(
+    job: Job, data: Data, content: Mapping[str, bytes], log: Log
+) -> dict[str, Any]:
     """Say where the model comes from; the one file of the bundle that holds times."""
     settings, plan = job.settings, job.plan
     commit = str(plan.get("commit") or "") or None
@@ -912,7 +952,17 @@ def describe_lineage(job: Job, data: Data, content: Mapping[str, bytes], log: Lo
 
 
 def _package_versions() -> dict[str, str]:
-    names = ("scikit-learn", "numpy", "scipy", "pandas", "pyarrow", "joblib", "onnx", "skl2onnx", "onnxruntime")
+    names = (
+        "scikit-learn",
+        "numpy",
+        "scipy",
+        "pandas",
+        "pyarrow",
+        "joblib",
+        "onnx",
+        "skl2onnx",
+        "onnxruntime",
+    )
     found = {}
     for name in (*names, "pydantic"):
         try:
@@ -932,5 +982,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, np.generic):
         return value.item()
     raise TypeError(f"{type(value).__name__} is not for JSON")
-
-

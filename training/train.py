@@ -1,9 +1,9 @@
 """The training job: read, check, split, search, fit, evaluate, compare, export, save.
 
 The same code is SageMaker's entry point (folders and settings from the container's environment) and
-`python -m training.train --local DIR` (DIR holds project.toml and the table that it names; the bundle
-lands in DIR/models/<run>/, and its path is the last line printed). Ends with exit code 0 and a whole
-bundle, or with exit code 1, one clear message in the `failure` file, and no bundle.
+`python -m training.train --local DIR` (DIR holds project.toml and the table that it names; the
+bundle lands in DIR/models/<run>/, and its path is the last line printed). Ends with exit code 0 and
+a whole bundle, or with exit code 1, one clear message in the `failure` file, and no bundle.
 """
 
 import sys
@@ -13,8 +13,8 @@ from pathlib import Path
 STARTED = time.monotonic()
 ROOT = Path(__file__).resolve().parent.parent
 
-# The container's own protobuf is too old for ONNX, so what the asset vendors comes first; the folder of
-# this script goes, or `import metrics` anywhere would find ours.
+# The container's own protobuf is too old for ONNX, so what the asset vendors comes first; the
+# folder of this script goes, or `import metrics` anywhere would find ours.
 sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != ROOT / "training"]
 sys.path.insert(0, str(ROOT))
 if (ROOT / "vendor").is_dir():
@@ -51,7 +51,9 @@ def train(job: Job, log: stages.Log) -> Path:
     with log.timed("baseline"):
         baseline = stages.build_baseline(data, split, model)
         golden = stages.choose_golden_rows(data, split, model)
-    evaluation = stages.describe_evaluation(job, data, split, chosen, model, exported, evaluated, compared)
+    evaluation = stages.describe_evaluation(
+        job, data, split, chosen, model, exported, evaluated, compared
+    )
     with log.timed("report"):
         report = stages.write_report(job, data, evaluation)
     content = {
@@ -110,9 +112,13 @@ def _fail(message: str, failure: Path | None) -> int:
 
 def _read_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m training.train", description="Train a model.")
-    parser.add_argument("--local", metavar="DIR", help="folder with project.toml, instead of SageMaker's")
+    parser.add_argument(
+        "--local", metavar="DIR", help="folder with project.toml, instead of SageMaker's"
+    )
     parser.add_argument("--champion", metavar="BUNDLE", help="folder of the model to compare with")
-    parser.add_argument("--trigger", choices=jobs.TRIGGERS, default="manual", help="why this run started")
+    parser.add_argument(
+        "--trigger", choices=jobs.TRIGGERS, default="manual", help="why this run started"
+    )
     parser.add_argument("--stage", help="stage of project.toml")
     # SageMaker repeats the job's hyperparameters as arguments; they are read from the environment.
     return parser.parse_known_args(arguments)[0]

@@ -1,0 +1,148 @@
+"""Champion against challenger: the worse is refused, luck is rare, drift turns the burden of proof."""
+
+import numpy as np
+import pytest
+
+from core.contract import Column, Contract
+from training import comparison
+from training.comparison import Decision, Duel, decide, duel
+from training.metrics import Answers
+
+
+def answers(random: np.random.Generator, labels: np.ndarray, noise: float) -> Answers:
+    logits = 2.0 * (2 * labels - 1) + random.normal(scale=noise, size=len(labels))
+    p = 1 / (1 + np.exp(-logits))
+    return Answers("binary", labels, np.column_stack([1 - p, p]), 1, 0.5)
+
+
+def judge(
+    champion: Answers, challenger: Answers, metric: str = "log_loss", **options: object
+) -> Decision:
+    rows = np.arange(len(champion.labels))
+    found = duel(champion, challenger, metric, rows, 7)
+    given = {"trigger": "data", "max_regression": 0.0, **options}
+    return decide(found, found, **given)  # type: ignore[arg-type]
+
+
+def test_a_worse_challenger_is_refused() -> None:
+    """A challenger with noisier answers is not promoted, whatever started the run."""
+    random = np.random.default_rng(0)
+    labels = random.integers(0, 2, 400).astype(float)
+    good, bad = answers(random, labels, 1.0), answers(random, labels, 4.0)
+    for trigger in ("data", "schedule", "manual", "drift"):
+        decision = judge(good, bad, trigger=trigger)
+        assert not decision.promote
+        assert "champion" in decision.reason
+
+
+def test_a_clearly_better_challenger_is_promoted() -> None:
+    """A challenger that is better by more than noise takes over, and the reason has the figures."""
+    random = np.random.default_rng(0)
+    labels = random.integers(0, 2, 400).astype(float)
+    decision = judge(answers(random, labels, 4.0), answers(random, labels, 1.0))
+    assert decision.promote
+    assert "better than the champion by more than noise" in decision.reason
+    assert "400 rows" in decision.reason
+
+
+@pytest.mark.parametrize("metric", ["log_loss", "roc_auc", "accuracy"])
+def test_luck_is_no_more_frequent_than_stated(metric: str) -> None:
+    """Of challengers of the same quality, no more are promoted than `LUCKY_RATE` allows for chance.
+
+    300 pairs; the limit is the 99.9% point of the binomial at the stated rate.
+    """
+    random = np.random.default_rng(11)
+    promoted = 0
+    for _ in range(300):
+        labels = random.integers(0, 2, 150).astype(float)
+        promoted += judge(
+            answers(random, labels, 2.0), answers(random, labels, 2.0), metric
+        ).promote
+    assert promoted <= 28
+
+
+def test_the_same_answers_are_never_promoted() -> None:
+    """Retraining into the very same model changes nothing."""
+    random = np.random.default_rng(0)
+    labels = random.integers(0, 2, 100).astype(float)
+    same = answers(random, labels, 2.0)
+    assert not judge(same, same).promote
+
+
+def test_after_drift_an_equal_challenger_takes_over() -> None:
+    """Not worse on the new rows is enough when the champion is known to face other data."""
+    random = np.random.default_rng(0)
+    labels = random.integers(0, 2, 60).astype(float)
+    same = answers(random, labels, 2.0)
+    decision = judge(same, same, trigger="drift")
+    assert decision.promote
+    assert "not worse" in decision.reason
+
+
+def test_max_regression_is_what_a_drift_run_may_lose() -> None:
+    """`[gates] max_regression` widens what counts as not worse."""
+    random = np.random.default_rng(0)
+    labels = random.integers(0, 2, 400).astype(float)
+    good, bad = answers(random, labels, 1.0), answers(random, labels, 4.0)
+    assert not judge(good, bad, trigger="drift", max_regression=0.01).promote
+    assert judge(good, bad, trigger="drift", max_regression=5.0).promote
+
+
+def test_few_new_rows_fall_back_to_the_strict_rule() -> None:
+    """With fewer new rows than can tell anything, drift alone does not promote."""
+    random = np.random.default_rng(0)
+    labels = random.integers(0, 2, 200).astype(float)
+    good, bad = answers(random, labels, 1.0), answers(random, labels, 4.0)
+    few = np.arange(10)
+    everything = duel(good, bad, "log_loss", np.arange(200), 7)
+    fresh = duel(good.take(few), bad.take(few), "log_loss", few, 7)
+    assert not decide(everything, fresh, trigger="drift", max_regression=0.0).promote
+
+
+def test_without_common_rows_the_champion_stays() -> None:
+    """Nothing to judge by is no reason to change what is live."""
+    decision = decide(None, None, trigger="data", max_regression=0.0)
+    assert not decision.promote
+    assert "0 rows" in decision.reason
+
+
+def test_groups_are_resampled_whole() -> None:
+    """Rows of few groups give a wider interval of the advantage than as many separate rows."""
+    random = np.random.default_rng(4)
+    labels = random.integers(0, 2, 300).astype(float)
+    champion, challenger = answers(random, labels, 1.0), answers(random, labels, 1.0)
+    outputs = challenger.outputs.copy()
+    outputs[:100] = 0.5  # five of fifteen groups are answered with a shrug
+    challenger = Answers("binary", labels, outputs, 1, 0.5)
+
+    def width(units: np.ndarray) -> float:
+        found: Duel = duel(champion, challenger, "brier", units, 7)
+        return found.advantage.high - found.advantage.low
+
+    assert width(np.repeat(np.arange(15), 20)) > 1.3 * width(np.arange(300))
+
+
+def test_models_of_different_questions_are_not_compared() -> None:
+    """Another task, target or set of classes has no common score."""
+
+    def contract(**options: object) -> Contract:
+        given = {"task": "binary", "target": "y", "classes": ("no", "yes"), **options}
+        return Contract(columns=(Column("x", "number"),), **given)  # type: ignore[arg-type]
+
+    assert comparison.explain_mismatch(contract(), contract()) is None
+    assert "task" in str(
+        comparison.explain_mismatch(contract(), contract(task="regression", classes=()))
+    )
+    assert "predicts" in str(comparison.explain_mismatch(contract(), contract(target="z")))
+    assert "classes" in str(comparison.explain_mismatch(contract(), contract(classes=("a", "b"))))
+
+
+def test_classes_are_aligned_by_name() -> None:
+    """A champion with its classes in another order, or without a new class, is read rightly."""
+
+    def contract(*classes: str) -> Contract:
+        return Contract("multiclass", (Column("x", "number"),), target="y", classes=classes)
+
+    outputs = np.array([[0.7, 0.3]])
+    aligned = comparison.align_outputs(outputs, contract("b", "a"), contract("a", "b", "c"))
+    assert aligned.tolist() == [[0.3, 0.7, 0.0]]

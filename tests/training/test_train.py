@@ -1,0 +1,404 @@
+"""The training job, end to end: as a command, and as the job that SageMaker starts."""
+
+import gzip
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+
+from core.bundle import Bundle
+from core.drift import Baseline
+from core.engine import decide, load_engine
+from core.settings import load_settings
+from tests.training.projects import LIGHT, PROBLEMS, make_project, make_table, write_project
+from training import tables, train
+from training.export import reference_outputs, run_onnx
+from training.stages import GOLDEN_TOLERANCE
+
+ROOT = Path(__file__).resolve().parents[2]
+TASKS = list(PROBLEMS)
+FILES = {
+    "model.json",
+    "model.onnx",
+    "model.joblib",
+    "contract.json",
+    "baseline.json",
+    "evaluation.json",
+    "golden.json",
+    "lineage.json",
+    "report.html",
+}
+
+
+def run_local(folder: Path, capsys: pytest.CaptureFixture[str], *more: str) -> Bundle:
+    """Train and open the bundle whose folder is the last line printed."""
+    assert train.main(["--local", str(folder), *more]) == 0
+    return Bundle.from_folder(capsys.readouterr().out.splitlines()[-1])
+
+
+def fail_local(folder: Path, capsys: pytest.CaptureFixture[str], *more: str) -> str:
+    """Train in vain; gives what was said, and checks that nothing was left behind."""
+    assert train.main(["--local", str(folder), *more]) == 1
+    models = folder / "models"
+    assert not models.exists() or not list(models.iterdir())
+    said = capsys.readouterr().err
+    assert said.startswith("training failed: ")
+    assert "Traceback" not in said
+    return said
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_every_task_ends_in_a_whole_bundle(
+    task: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All files are there and intact, and golden rows get the golden answers from each engine."""
+    bundle = run_local(make_project(tmp_path, task), capsys)
+    bundle.verify()
+    assert set(bundle.names) == FILES
+    contract, golden, evaluation = bundle.contract(), bundle.golden(), bundle.evaluation()
+    vectors = [contract.encode(contract.parse(row)) for row in golden["rows"]]
+    expected = np.asarray(golden["answers"])
+    assert len(vectors) >= 10
+    found = np.asarray(load_engine(bundle.file("model.json")).score_many(vectors))
+    assert np.abs(found - expected).max() <= GOLDEN_TOLERANCE
+    onnx = run_onnx(bundle.file("model.onnx"), np.asarray(vectors))
+    assert np.abs(onnx - expected).max() <= GOLDEN_TOLERANCE
+    assert evaluation["metric"] in evaluation["metrics"]
+    assert evaluation["decision"]["promote"] is True
+    assert evaluation["export"]["flips"] == 0
+    assert Baseline.from_json(bundle.file("baseline.json")).contract == contract.digest
+    assert bundle.lineage()["sha256"]["table.csv"]
+
+
+def test_the_bundle_answers_what_scikit_learn_answers(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Raw rows through the contract and the tables equal the pipeline on the encoded table."""
+    bundle = run_local(make_project(tmp_path, "binary"), capsys)
+    contract = bundle.contract()
+    fresh = make_table("binary", rows=100, seed=5)
+    rows = tables.table_rows(fresh, contract)
+    rows[0]["colour"] = "violet"
+    fresh.loc[0, "colour"] = "violet"
+    engine = load_engine(bundle.file("model.json"))
+    found = np.asarray([engine.score(contract.encode(contract.parse(row))) for row in rows])
+    with (
+        (Path(str(tmp_path)) / "models")
+        .joinpath(bundle.lineage()["run"], "model.joblib")
+        .open("rb") as file
+    ):
+        model = joblib.load(file)
+    expected = reference_outputs(model, tables.encode_table(fresh, contract), contract)
+    assert np.abs(found - expected).max() < 1e-12
+    said = [decide(engine.header, row) for row in found.tolist()]
+    assert np.mean(np.asarray(said) == fresh["answer"]) > 0.85
+
+
+@pytest.mark.parametrize("task", ["binary", "clustering"])
+def test_same_data_same_model(
+    task: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two runs give the same bytes in every file but the lineage and the report (they name the run)."""
+    extra = '[training]\ncandidates = ["boosting", "forest"]\n[training.search]\ntrials = 1\n'
+    make_project(tmp_path / "a", task, extra=extra if task == "binary" else "")
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    first, second = (run_local(tmp_path / name, capsys) for name in ("a", "b"))
+    for name in FILES - {"lineage.json", "report.html"}:
+        assert first.file(name) == second.file(name), name
+
+
+def container(folder: Path, project: Path, **plan: Any) -> dict[str, str]:
+    """Lay out /opt/ml as SageMaker does for a network-isolated job, with the code unpacked."""
+    code, base = folder / "code", folder / "ml"
+    for name in ("core", "training"):
+        shutil.copytree(ROOT / name, code / name, ignore=shutil.ignore_patterns("__pycache__"))
+    (code / "vendor").mkdir()
+    (code / "vendor" / "vendored_marker.py").write_text("WHERE = 'vendor'\n")
+    (code / "project.json").write_text(load_settings(project / "project.toml").to_json())
+    data = base / "input" / "data" / "training" / "data"
+    data.mkdir(parents=True)
+    shutil.copy(project / "table.csv", data / "table.csv")
+    (base / "input" / "data" / "plan").mkdir()
+    document = {"run": "trial-dev-1", "trigger": "data", "fingerprint": "f" * 64, **plan}
+    (base / "input" / "data" / "plan" / "plan.json").write_text(json.dumps(document))
+    (base / "model").mkdir()
+    (base / "checkpoints").mkdir()
+    keep = {name: value for name, value in os.environ.items() if not name.startswith("SM_")}
+    return {
+        **keep,
+        "SM_BASE_DIR": str(base),
+        "SM_MODEL_DIR": str(base / "model"),
+        "SM_OUTPUT_DIR": str(base / "output"),
+        "SM_CHANNEL_TRAINING": str(base / "input" / "data" / "training"),
+        "SM_CHANNEL_PLAN": str(base / "input" / "data" / "plan"),
+        "SM_HPS": "{}",
+        "TRAINING_JOB_NAME": "trial-dev-1",
+        "PYTHONPATH": "",
+    }
+
+
+def start(folder: Path, environ: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """Start the entry point as the toolkit does: the script, in the folder of the code."""
+    return subprocess.run(
+        [sys.executable, "training/train.py"],
+        cwd=folder / "code",
+        env=environ,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=240,
+    )
+
+
+def test_the_job_in_sagemakers_container(tmp_path: Path) -> None:
+    """Channels in, bundle out, metric lines for the template's expression, versions in the lineage."""
+    project = make_project(tmp_path / "project")
+    pinned = {"key": "data/table.csv", "version_id": "v7", "etag": "e", "size": 1}
+    environ = container(tmp_path, project, inputs=[pinned], commit="abc123", champion=None)
+    done = start(tmp_path, environ)
+    assert done.returncode == 0, done.stderr
+    bundle = Bundle.from_folder(tmp_path / "ml" / "model")
+    bundle.verify()
+    lineage = bundle.lineage()
+    assert (lineage["run"], lineage["trigger"], lineage["commit"]) == (
+        "trial-dev-1",
+        "data",
+        "abc123",
+    )
+    assert lineage["fingerprint"] == "f" * 64
+    assert lineage["inputs"][0]["version_id"] == "v7"
+    lines = done.stdout.splitlines()
+    assert sum(line.startswith("metric:log_loss=") for line in lines) == 1
+    assert sum(line.startswith("metric:objective=") for line in lines) == 1
+    assert not (tmp_path / "ml" / "output" / "failure").exists()
+    assert (tmp_path / "ml" / "checkpoints" / "search.jsonl").is_file()
+
+
+def test_a_failed_job_says_why_where_sagemaker_looks(tmp_path: Path) -> None:
+    """One clear message in `failure` and on the last line of the log, exit code 1, no bundle."""
+    frame = make_table("binary")
+    frame.loc[5:9, "answer"] = "perhaps"
+    extra = LIGHT
+    problem = PROBLEMS["binary"] + '\nclasses = ["no", "yes"]'
+    environ = container(tmp_path, write_project(tmp_path / "project", frame, problem, extra))
+    done = start(tmp_path, environ)
+    assert done.returncode == 1
+    failure = (tmp_path / "ml" / "output" / "failure").read_text()
+    assert "answer" in failure
+    assert "perhaps" in failure
+    assert "Traceback" not in done.stderr
+    assert list((tmp_path / "ml" / "model").iterdir()) == []
+
+
+def test_vendored_packages_come_first(tmp_path: Path) -> None:
+    """What the asset vendors shadows the container's own, and training/ is not a place to import from."""
+    container(tmp_path, make_project(tmp_path / "project"))
+    probe = (
+        "import sys, runpy; sys.argv = ['training/train.py', '--help']\n"
+        "sys.path.insert(0, 'training')\n"
+        "try: runpy.run_path('training/train.py', run_name='__main__')\n"
+        "except SystemExit: pass\n"
+        "print(sys.path[0].endswith('vendor'), any(p.endswith('training') for p in sys.path))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", probe],
+        cwd=tmp_path / "code",
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.splitlines()[-1] == "True False"
+
+
+def drifted(folder: Path, rows: int = 160) -> Path:
+    """Put captured rows that were joined with their labels beside the table: the size is in new units."""
+    frame = make_table("binary", rows=rows, seed=8, shift=6.0)
+    frame["prediction_id"] = [f"p{i}" for i in range(rows)]
+    frame["time"] = 1_790_000_000_000 + np.arange(rows) * 60_000
+    (folder / "labelled").mkdir()
+    text = frame.to_csv(index=False).encode()
+    (folder / "labelled" / "part-0001.csv.gz").write_bytes(gzip.compress(text))
+    return folder
+
+
+def test_drift_is_answered_by_a_model_that_is_better_on_the_new_rows(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Champion and challenger meet on held-out rows that neither saw; the new rows decide."""
+    folder = make_project(
+        tmp_path, extra='[training]\ncandidates = ["forest"]\n[training.search]\ntrials = 1\n'
+    )
+    champion = run_local(folder, capsys)
+    path = folder / "models" / champion.lineage()["run"]
+    bundle = run_local(drifted(folder), capsys, "--champion", str(path), "--trigger", "drift")
+    evaluation = bundle.evaluation()
+    assert evaluation["rows"]["fresh"] == 160
+    assert 25 <= evaluation["champion"]["fresh"]["rows"] <= evaluation["rows"]["fresh_holdout"]
+    assert evaluation["champion"]["run"] == champion.lineage()["run"]
+    assert evaluation["decision"]["promote"] is True
+    assert "after drift" in evaluation["decision"]["reason"]
+    again = run_local(folder, capsys, "--champion", str(path), "--trigger", "data").evaluation()
+    assert again["champion"]["everything"]["rows"] >= again["champion"]["fresh"]["rows"]
+
+
+def test_a_crippled_challenger_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A model that learned nothing does not replace one that did, and the report says so."""
+    champion = run_local(make_project(tmp_path / "good"), capsys)
+    path = tmp_path / "good" / "models" / champion.lineage()["run"]
+    dummy = '[training]\ncandidates = ["dummy"]\n'
+    folder = make_project(tmp_path / "bad", extra=dummy)
+    bundle = run_local(folder, capsys, "--champion", str(path), "--trigger", "data")
+    decision = bundle.evaluation()["decision"]
+    assert decision["promote"] is False
+    assert "not better than the champion" in decision["reason"]
+    assert "Not to be promoted" in bundle.file("report.html").decode()
+
+
+def test_retraining_on_the_same_data_changes_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The same model again is within noise of the champion: it is not promoted."""
+    folder = make_project(tmp_path)
+    champion = run_local(folder, capsys)
+    path = folder / "models" / champion.lineage()["run"]
+    decision = run_local(folder, capsys, "--champion", str(path)).evaluation()["decision"]
+    assert decision["promote"] is False
+
+
+def broken(name: str) -> pd.DataFrame:
+    frame = make_table("binary", rows=60)
+    if name == "one class":
+        frame["answer"] = "yes"
+    elif name == "rare class":
+        frame["answer"] = ["yes"] + ["no"] * 59
+    elif name == "nine rows":
+        frame = frame.head(9)
+    elif name == "no target":
+        frame["answer"] = None
+    elif name == "header only":
+        frame = frame.head(0)
+    elif name == "no column":
+        frame = frame.drop(columns="size")
+    elif name == "words":
+        frame["size"] = frame["size"].astype(object)
+        frame.loc[3, "size"] = "tall"
+    return frame
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("one class", "answer"),
+        ("rare class", "'yes'"),
+        ("nine rows", "rows"),
+        ("no target", "answer"),
+        ("header only", "rows"),
+        ("no column", "size"),
+        ("words", "tall"),
+    ],
+)
+def test_bad_tables_end_in_one_clear_error(
+    name: str, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The message names what is wrong; there is no bundle, not even half of one."""
+    problem = PROBLEMS["binary"] + '\nclasses = ["no", "yes"]'
+    folder = write_project(tmp_path, make_table("binary", rows=60), problem)
+    broken(name).to_csv(folder / "table.csv", index=False)
+    assert words in fail_local(folder, capsys)
+
+
+def test_odd_tables_end_in_a_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Labels missing in some rows, a column without values, a constant one, repeated rows."""
+    frame = make_table("binary", rows=120)
+    frame["nothing"], frame["same"] = np.nan, 3.0
+    frame.loc[frame.index % 10 == 3, "answer"] = None
+    frame = pd.concat([frame, frame.head(30)], ignore_index=True)
+    extra = "[training.search]\ntrials = 1\n"
+    bundle = run_local(write_project(tmp_path, frame, PROBLEMS["binary"], extra), capsys)
+    evaluation = bundle.evaluation()
+    assert evaluation["rows"]["without_target"] == 15
+    assert evaluation["metrics"]["roc_auc"]["value"] > 0.6
+    assert {trial["candidate"] for trial in evaluation["candidates"] if trial["complete"]} == {
+        "dummy",
+        "linear",
+        "boosting",
+        "forest",
+    }
+
+
+def test_time_and_group_splits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The split that project.toml asks for is the one that judges."""
+    frame = make_table("binary")
+    frame["day"] = pd.date_range("2026-01-01", periods=len(frame), freq="h").astype(str)
+    frame["who"] = [f"c{i % 40}" for i in range(len(frame))]
+    roles = '\ntime_column = "day"\ngroup_column = "who"'
+    for strategy in ("time", "group"):
+        extra = f'[split]\nstrategy = "{strategy}"\n{LIGHT}'
+        folder = write_project(tmp_path / strategy, frame, PROBLEMS["binary"] + roles, extra)
+        split = run_local(folder, capsys).evaluation()["split"]
+        assert split["strategy"] == strategy
+
+
+def test_settings_change_what_they_say(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The metric, the holdout, the candidates and the seed each leave their mark."""
+    extra = (
+        '[training]\nmetric = "f1"\ncandidates = ["linear"]\n[split]\nholdout = 0.4\nseed = 11\n'
+    )
+    evaluation = run_local(make_project(tmp_path, extra=extra), capsys).evaluation()
+    assert evaluation["metric"] == "f1"
+    assert {trial["candidate"] for trial in evaluation["candidates"]} == {"linear"}
+    assert len(evaluation["candidates"]) == 8
+    assert evaluation["rows"]["holdout"] == pytest.approx(96, abs=2)
+    assert evaluation["split"]["seed"] == 11
+
+
+def test_unknown_candidates_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A misspelt candidate is an error that lists those there are."""
+    folder = make_project(tmp_path, extra='[training]\ncandidates = ["booosting"]\n')
+    assert "it has dummy, linear, boosting, forest" in fail_local(folder, capsys)
+
+
+def test_sensitive_values_of_one_person_do_not_reach_the_golden_rows(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A golden row's sensitive value is another row's, so the row is nobody's."""
+    folder = make_project(tmp_path)
+    text = (folder / "project.toml").read_text()
+    head, tail = text.split('[columns."Größe"]\n')
+    (folder / "project.toml").write_text(f'{head}[columns."Größe"]\nsensitive = true\n{tail}')
+    rows = run_local(folder, capsys).golden()["rows"]
+    table = pd.read_csv(folder / "table.csv")
+    kept = sum(
+        bool(((table["size"] == row["size"]) & (table["Größe"] == row["Größe"])).any())
+        for row in rows
+    )
+    assert kept <= 4
+
+
+def test_a_folder_without_settings_is_a_clear_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The first thing that a new user may get wrong."""
+    assert "project.toml" in fail_local(tmp_path, capsys)
+
+
+def test_an_altered_champion_is_not_compared_with(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A champion whose files do not match their hashes stops the run: nothing is decided on it."""
+    folder = make_project(tmp_path)
+    champion = run_local(folder, capsys)
+    path = folder / "models" / champion.lineage()["run"]
+    (path / "model.json").write_bytes(champion.file("model.json") + b" ")
+    assert train.main(["--local", str(folder), "--champion", str(path)]) == 1
+    assert "altered" in capsys.readouterr().err
