@@ -41,7 +41,7 @@ logger = logging.getLogger(__name__)
 MAX_BODY_BYTES = 10 * 1024 * 1024
 MAX_SECONDS = 29.0
 CLOCK_SKEW = timedelta(minutes=5)
-VARIABLE = re.compile(r"\$(!?)\{?(context|stageVariables|input)\.([\w.]+?)\}?(?![\w.])")
+VARIABLE = re.compile(r"\$!?(?:\{(context\.[\w.]+)\}|(context\.[\w.]*\w))")
 
 # Type -> status and message, as the gateway words them itself.
 RESPONSES: dict[str, tuple[int, str]] = {
@@ -870,7 +870,7 @@ def _render(template: str, variables: Mapping[str, str], missing: str = "") -> s
     """Fill in `$context.name` in a template."""
 
     def fill(match: re.Match[str]) -> str:
-        return variables.get(f"{match[2]}.{match[3]}") or missing
+        return variables.get(match[1] or match[2]) or missing
 
     return VARIABLE.sub(fill, template)
 

@@ -164,9 +164,7 @@ def test_asynchronous_events_are_retried_and_reported(cloud: Cloud, name: str) -
     assert record["requestContext"]["approximateInvokeCount"] == 2
 
 
-def test_versions_do_not_change_and_aliases_weigh(
-    cloud: Cloud, name: str, tmp_path: Path
-) -> None:
+def test_versions_do_not_change_and_aliases_weigh(cloud: Cloud, name: str, tmp_path: Path) -> None:
     """A new pointer is a new version; the old one answers as before; weights share the calls."""
     old = call(cloud, name, {})
     assert deploy(cloud, tmp_path, ModelUri="s3://models/1/") == name
@@ -175,7 +173,9 @@ def test_versions_do_not_change_and_aliases_weigh(
     assert int(new["version"]) == int(old["version"]) + 1
     assert call(cloud, name, {}, old["version"])["model"] == "none"
     cloud.client("lambda").update_alias(
-        FunctionName=name, Name="live", FunctionVersion=new["version"],
+        FunctionName=name,
+        Name="live",
+        FunctionVersion=new["version"],
         RoutingConfig={"AdditionalVersionWeights": {old["version"]: 0.5}},
     )
     seen = [call(cloud, name, {})["version"] for _ in range(60)]

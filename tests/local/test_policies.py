@@ -68,5 +68,7 @@ def test_an_unknown_condition_is_an_error() -> None:
     with pytest.raises(PolicyError, match="IpAddress"):
         decide(
             statement(Condition={"IpAddress": {"aws:SourceIp": "10.0.0.0/8"}}),
-            "s3:GetObject", "arn:aws:s3:::b/k", {"aws:SourceIp": "10.0.0.1"},
+            "s3:GetObject",
+            "arn:aws:s3:::b/k",
+            {"aws:SourceIp": "10.0.0.1"},
         )

@@ -124,8 +124,13 @@ def test_dependants_of_a_replaced_resource_follow_it(cloud: Cloud) -> None:
 def test_imports_hold_their_export(cloud: Cloud) -> None:
     """A stack reads another's export, and holds it against deletion."""
     run(
-        cloud, "create", "exporter", body({"T": topic("exported")},
-        Outputs={"Topic": {"Value": {"Ref": "T"}, "Export": {"Name": "held"}}}),
+        cloud,
+        "create",
+        "exporter",
+        body(
+            {"T": topic("exported")},
+            Outputs={"Topic": {"Value": {"Ref": "T"}, "Export": {"Name": "held"}}},
+        ),
     )
     importing = {
         "Type": "AWS::SSM::Parameter",
@@ -182,8 +187,11 @@ def test_change_sets_keep_previous_values(cloud: Cloud) -> None:
     def change(kind: str, display: str, parameter: dict[str, Any]) -> dict[str, Any]:
         wanted = template.replace('"DisplayName": ""', f'"DisplayName": "{display}"')
         client.create_change_set(
-            StackName="changes", ChangeSetName=f"c-{display}", ChangeSetType=kind,
-            TemplateBody=wanted, Parameters=[{"ParameterKey": "Name", **parameter}],
+            StackName="changes",
+            ChangeSetName=f"c-{display}",
+            ChangeSetType=kind,
+            TemplateBody=wanted,
+            Parameters=[{"ParameterKey": "Name", **parameter}],
         )
         where = {"StackName": "changes", "ChangeSetName": f"c-{display}"}
         described: dict[str, Any] = client.describe_change_set(**where)
