@@ -491,7 +491,12 @@ def define_machine(
                         "now.$": "$$.State.EnteredTime",
                     },
                 },
-                "ResultSelector": {"registered.$": "$.Payload"},
+                "ResultSelector": {
+                    "status.$": "$.Payload.status",
+                    "reason.$": "$.Payload.reason",
+                    "package_arn.$": "$.Payload.package_arn",
+                },
+                "ResultPath": "$.registration",
                 "Retry": retried,
                 "Catch": caught,
                 "End": True,
