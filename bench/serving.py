@@ -42,7 +42,7 @@ Handler = Callable[[dict[str, Any]], dict[str, Any]]
 
 def run(quick: bool) -> dict[str, Any]:
     """Measure everything once; `quick` takes fewer repetitions, not smaller models."""
-    from threadpoolctl import threadpool_limits
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     with threadpool_limits(1):
         return _measure(quick)

@@ -21,8 +21,8 @@ from core.contract import Contract
 from core.engine import AT_MOST_OR_MISSING, FORMAT, ONNX_INPUT, ONNX_OUTPUT, decide, load_engine
 from core.engine import read_header as read_header
 from core.errors import ExportError
-from training.folding import NotFoldable, Tables, fold_model
-from training.graphs import build_graph
+from training.folding import NotFoldable, Tables, fold_model, fold_preparation
+from training.graphs import OPSET, SINGLE_ML_OPSET, build_around, build_graph
 
 Matrix = npt.NDArray[np.float64]
 
@@ -98,13 +98,14 @@ def export_model(
     _check_classes(model, contract)
     tables: Tables | None = None
     note = ""
+    template = _ordinary_row(rows[0])
     try:
-        tables = fold_model(model, _ordinary_row(rows[0]))
+        tables = fold_model(model, template)
     except NotFoldable as error:
         note = f"served from ONNX in float32, without tables: {error}"
     outputs = len(contract.outputs)
     if tables is None:
-        onnx = _convert(model, contract)
+        onnx = _convert(model, contract, template)
         bound = SINGLE_BOUND
     else:
         onnx = build_graph(tables, features, outputs)
@@ -190,25 +191,57 @@ def _distances(model: Any, rows: Matrix) -> Matrix:
 # Models without tables.
 
 
-def _convert(model: Any, contract: Contract) -> bytes:
-    """Convert through skl2onnx, in float32, between a cast from and a cast to double."""
-    from skl2onnx import convert_sklearn
-    from skl2onnx.common.data_types import FloatTensorType
-    from skl2onnx.common.exceptions import MissingConverter, MissingShapeCalculator
+def _convert(model: Any, contract: Contract, template: Matrix) -> bytes:
+    """Convert an estimator through skl2onnx, in float32, within preprocessing in double.
 
+    Where even the preprocessing does not fold, the whole model goes through skl2onnx.
+    """
     if contract.task == "clustering":
         raise ExportError(
             f"clusters of {_name(model)} cannot be exported; use KMeans or GaussianMixture, after "
             "SimpleImputer, scalers and OneHotEncoder"
         )
-    names = [("single", FloatTensorType([None, len(contract.features)]))]
-    options: dict[Any, Any] = {}
-    if contract.is_classification:
-        options[id(model)] = {"zipmap": False}
-    elif contract.task == "anomaly":
-        options[id(model)] = {"score_samples": True}
     try:
-        proto = convert_sklearn(model, initial_types=names, options=options)
+        halves = fold_preparation(model, template)
+    except NotFoldable:
+        halves = None
+    estimator = model if halves is None else halves.estimator
+    width = len(contract.features) if halves is None else len(halves.order)
+    scored = (
+        halves is not None
+        and halves.calibration is not None
+        and hasattr(estimator, "decision_function")
+    )
+    options: dict[str, Any] = {}
+    if contract.is_classification:
+        options = {"zipmap": False} | ({"raw_scores": True} if scored else {})
+    offset: float | None = None
+    if contract.task == "anomaly":
+        offset = float(np.ravel(getattr(_last(estimator), "offset_", 0.0))[0])
+    proto = _run_converter(estimator, width, options)
+    count = len(contract.outputs)
+    return build_around(
+        proto,
+        len(contract.features),
+        count,
+        halves=halves,
+        link=("logistic" if count == 2 else "softmax") if scored else "proportion",
+        offset=offset,
+    )
+
+
+def _run_converter(estimator: Any, width: int, options: dict[str, Any]) -> Any:
+    from skl2onnx import convert_sklearn
+    from skl2onnx.common.data_types import FloatTensorType
+    from skl2onnx.common.exceptions import MissingConverter, MissingShapeCalculator
+
+    try:
+        return convert_sklearn(
+            estimator,
+            initial_types=[("single", FloatTensorType([None, width]))],
+            options={id(estimator): options} if options else None,
+            target_opset={"": OPSET, "ai.onnx.ml": SINGLE_ML_OPSET},
+        )
     except (
         MissingConverter,
         MissingShapeCalculator,
@@ -219,44 +252,19 @@ def _convert(model: Any, contract: Contract) -> bytes:
         ValueError,
     ) as error:
         raise ExportError(
-            f"{_name(model)} can neither be folded into tables nor converted to ONNX: "
+            f"{_name(estimator)} can neither be folded into tables nor converted to ONNX: "
             f"{str(error).strip().splitlines()[0]}"
         ) from error
-    return _widen(proto, contract)
 
 
-def _widen(proto: Any, contract: Contract) -> bytes:
-    """Give a float32 graph the double input and output that every `model.onnx` has."""
-    from onnx import TensorProto, checker, helper
-
-    graph = proto.graph
-    answer = graph.output[-1].name
-    graph.node.insert(0, helper.make_node("Cast", [ONNX_INPUT], ["single"], to=TensorProto.FLOAT))
-    if contract.task == "anomaly":
-        graph.node.append(helper.make_node("Neg", [answer], ["stranger"]))
-        answer = "stranger"
-    width = len(contract.outputs)
-    shape = helper.make_tensor("output_shape", TensorProto.INT64, [2], [-1, width])
-    graph.initializer.append(shape)
-    graph.node.append(helper.make_node("Reshape", [answer, "output_shape"], ["answer"]))
-    graph.node.append(helper.make_node("Cast", ["answer"], [ONNX_OUTPUT], to=TensorProto.DOUBLE))
-    del graph.input[:]
-    del graph.output[:]
-    features = len(contract.features)
-    graph.input.append(
-        helper.make_tensor_value_info(ONNX_INPUT, TensorProto.DOUBLE, [None, features])
-    )
-    graph.output.append(
-        helper.make_tensor_value_info(ONNX_OUTPUT, TensorProto.DOUBLE, [None, width])
-    )
-    checker.check_model(proto)
-    return bytes(proto.SerializeToString(deterministic=True))
+def _last(model: Any) -> Any:
+    while hasattr(model, "steps"):
+        model = model.steps[-1][1]
+    return model
 
 
 def _name(model: Any) -> str:
-    while hasattr(model, "steps"):
-        model = model.steps[-1][1]
-    return type(model).__name__
+    return type(_last(model)).__name__
 
 
 # The proof.

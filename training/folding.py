@@ -128,6 +128,32 @@ def fold_model(model: Any, template: Matrix) -> Tables:
     return tables
 
 
+@dataclass(frozen=True)
+class Halves:
+    """A model whose preprocessing folds and whose estimator does not.
+
+    `terms` give coordinates (see `core/engine.py`); the estimator is given the coordinate
+    `order[i]` as its column i. `calibration` is as in the tables, None where there is none.
+    """
+
+    terms: list[dict[str, Any]]
+    order: list[int]
+    estimator: Any
+    calibration: dict[str, Any] | None
+
+
+def fold_preparation(model: Any, template: Matrix) -> Halves:
+    """Fold all of a model but its estimator; raises NotFoldable if that is impossible too."""
+    parts = _take_apart(model)
+    channels = [_Channel(feature) for feature in range(len(template))]
+    for step in parts.preparations:
+        channels = _follow(step, channels)
+    with np.errstate(over="ignore", invalid="ignore"):
+        terms, order = _fold_terms(_Preparation(parts.preparations, channels, template), None)
+    calibration = None if parts.calibrator is None else _fold_calibrator(parts.calibrator)
+    return Halves(terms, np.argsort(order).tolist(), parts.estimator, calibration)
+
+
 def _take_apart(model: Any) -> _Model:
     """Unwrap pipelines, frozen estimators and calibration."""
     from sklearn.calibration import CalibratedClassifierCV

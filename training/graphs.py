@@ -13,13 +13,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx
+import onnx.compose
 from onnx import TensorProto, helper, numpy_helper
 
 from core.engine import AMONG, AMONG_OR_MISSING, AT_MOST_OR_MISSING, ONNX_INPUT, ONNX_OUTPUT
-from training.folding import Tables
+from training.folding import Halves, Tables
 
 OPSET = 21
 ML_OPSET = 5
+# Of skl2onnx's graphs: version 5 deprecates the tree operators that it writes.
+SINGLE_ML_OPSET = 3
 IR_VERSION = 10
 
 # ai.onnx.ml TreeEnsemble-5, attribute nodes_modes.
@@ -47,7 +50,19 @@ class _Graph:
         self.nodes.append(helper.make_node(operator, list(inputs), [name], **attributes))
         return name
 
-    def finish(self, output: str, features: int, outputs: int) -> bytes:
+    def include(self, model: onnx.ModelProto, *inputs: str) -> list[str]:
+        """Add all of another graph, fed with `inputs`, and give the names of its outputs."""
+        prefix = f"m{len(self.nodes)}_"
+        graph = onnx.compose.add_prefix_graph(model.graph, prefix)
+        for given, taken in zip(inputs, graph.input, strict=True):
+            self.nodes.append(helper.make_node("Identity", [given], [taken.name]))
+        self.nodes += graph.node
+        self.constants += graph.initializer
+        return [output.name for output in graph.output]
+
+    def finish(
+        self, output: str, features: int, outputs: int, *, ml_opset: int = ML_OPSET
+    ) -> bytes:
         """Close the graph and give the file's bytes."""
         self.nodes.append(helper.make_node("Identity", [output], [ONNX_OUTPUT]))
         graph = helper.make_graph(
@@ -61,7 +76,7 @@ class _Graph:
             graph,
             opset_imports=[
                 helper.make_opsetid("", OPSET),
-                helper.make_opsetid("ai.onnx.ml", ML_OPSET),
+                helper.make_opsetid("ai.onnx.ml", ml_opset),
             ],
             ir_version=IR_VERSION,
             producer_name="driftless",
@@ -94,6 +109,42 @@ def build_graph(tables: Tables, features: int, outputs: int) -> bytes:
         margins = _add_distances(graph, content)
     answer = _add_answer(graph, margins, content)
     return graph.finish(answer, features, outputs)
+
+
+def build_around(
+    estimator: onnx.ModelProto,
+    features: int,
+    outputs: int,
+    *,
+    halves: Halves | None,
+    link: str,
+    offset: float | None,
+) -> bytes:
+    """Put an estimator's float32 graph between double preprocessing and double answers.
+
+    Its last output holds probabilities or scores (`link`, which only calibration asks), a value, or
+    (with `offset`) anomaly scores that are minus ours after adding the offset. Without `halves` the
+    estimator's graph takes the encoded vector itself.
+    """
+    graph = _Graph()
+    given, calibration = ONNX_INPUT, None
+    if halves is not None:
+        coordinates = _add_coordinates(graph, halves.terms)
+        given = graph.add("Gather", coordinates, graph.constant(halves.order, np.int64), axis=1)
+        calibration = halves.calibration
+    single = graph.add("Cast", given, to=TensorProto.FLOAT)
+    answer = _cast(graph, graph.include(estimator, single)[-1])
+    if offset is not None:
+        answer = graph.add("Neg", graph.add("Add", answer, graph.constant(offset)))
+    if calibration is not None:
+        count = 1 if outputs == 2 else outputs
+        if count == 1:
+            # Of two columns the last is about the second class, which calibration is fitted on.
+            answer = graph.add("Gather", answer, graph.constant([-1], np.int64), axis=1)
+        answer = _add_calibration(graph, answer, link, calibration, count)
+    shape = graph.constant([-1, outputs], np.int64)
+    answer = graph.add("Reshape", answer, shape)
+    return graph.finish(answer, features, outputs, ml_opset=SINGLE_ML_OPSET)
 
 
 # Trees.

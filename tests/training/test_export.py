@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.cluster import KMeans
 from sklearn.compose import ColumnTransformer
@@ -41,7 +43,9 @@ from sklearn.preprocessing import (
     StandardScaler,
     TargetEncoder,
 )
+from sklearn.svm import SVC, OneClassSVM
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from core.contract import Column, Contract
 from core.errors import ExportError
@@ -56,7 +60,27 @@ from training.export import (
 )
 
 NUMBERS, CATEGORIES = [0, 1, 2, 3], [4, 5]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """Keep the many small fits of this file from waiting for each other's threads."""
+    with threadpool_limits(1):
+        yield
+
+
 ROWS = 400
+
+
+class Median(RegressorMixin, BaseEstimator):  # type: ignore[misc]
+    """An estimator of one's own that no converter knows."""
+
+    def fit(self, rows: np.ndarray, target: np.ndarray) -> Median:
+        self.median_ = float(np.median(target))
+        return self
+
+    def predict(self, rows: np.ndarray) -> np.ndarray:
+        return np.full(len(rows), self.median_)
 
 
 def make_contract(task: str, classes: int = 0) -> Contract:
@@ -94,9 +118,9 @@ def make_target(rows: np.ndarray, task: str, classes: int) -> np.ndarray:
     signal = filled[:, 0] + filled[:, 1] / 2e6 + np.isin(filled[:, 4], [1, 3, 6]) - filled[:, 6]
     signal = signal + draw.normal(size=len(rows)) * 0.5
     if task == "regression":
-        return signal
+        return np.asarray(signal)
     edges = np.quantile(signal, np.linspace(0, 1, classes + 1)[1:-1])
-    return np.digitize(signal, edges)
+    return np.asarray(np.digitize(signal, edges))
 
 
 def prepare(*, scaler: Any = None, categories: Any = None) -> ColumnTransformer:
@@ -331,12 +355,13 @@ def test_clusterings_fold(covariance: str | None) -> None:
         ("binary", MLPClassifier(hidden_layer_sizes=(5,), max_iter=20, random_state=0)),
         ("multiclass", KNeighborsClassifier()),
         ("regression", MLPRegressor(hidden_layer_sizes=(5,), max_iter=20, random_state=0)),
+        ("anomaly", OneClassSVM()),
     ],
 )
 @pytest.mark.filterwarnings("ignore")
 def test_other_estimators_go_through_onnx(task: str, model: Any) -> None:
     """A model without tables is converted, says why it has none, and keeps its weaker bound."""
-    classes = {"binary": 2, "multiclass": 3, "regression": 0}[task]
+    classes = {"binary": 2, "multiclass": 3}.get(task, 0)
     pipeline, contract, fresh = fit(
         Pipeline([("p", prepare(categories=rare())), ("m", model)]), task, classes
     )
@@ -345,6 +370,31 @@ def test_other_estimators_go_through_onnx(task: str, model: Any) -> None:
     assert type(model).__name__ in exported.note
     assert json.loads(exported.model_json)["tables"] is None
     assert prove_parity(pipeline, exported, fresh, contract).bound > FOLDED_BOUND
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize(
+    "model",
+    [MLPClassifier(hidden_layer_sizes=(5,), max_iter=20, random_state=0), SVC(random_state=0)],
+    ids=["probabilities", "scores"],
+)
+@pytest.mark.filterwarnings("ignore")
+def test_other_estimators_are_calibrated_in_onnx(model: Any, classes: int) -> None:
+    """Calibration follows a converted estimator, whatever it gives: probabilities or scores."""
+    task = "binary" if classes == 2 else "multiclass"
+    pipeline, contract, fresh = fit(Pipeline([("p", prepare()), ("m", model)]), task, classes)
+    rows = make_rows(3)
+    calibrated = calibrate("sigmoid", pipeline).fit(rows, make_target(rows, task, classes))
+    exported = export(calibrated, contract, fresh)
+    assert exported.family == "none"
+    assert prove_parity(calibrated, exported, fresh, contract).max_abs_diff <= exported.bound
+
+
+def test_a_model_that_nothing_can_express_is_refused() -> None:
+    """An estimator without converter is one clear error that names it."""
+    model, contract, fresh = fit(Pipeline([("p", prepare()), ("m", Median())]), "regression")
+    with pytest.raises(ExportError, match="Median can neither"):
+        export(model, contract, fresh)
 
 
 def test_a_changed_table_is_refused() -> None:
