@@ -595,8 +595,13 @@ def _distances(joint: Joint, values: Sequence[Floats]) -> Floats:
     found = np.empty(len(values[0]))
     for start in range(0, len(found), _BLOCK):  # blocks stay in the processor's cache
         part = [column[start : start + _BLOCK] for column in values]
-        table = whiten @ _standardise(part, joint.middle, joint.scale)
-        np.einsum("ij,ij->j", table, table, out=found[start : start + _BLOCK])
+        table = _standardise(part, joint.middle, joint.scale)
+        squares = np.zeros(table.shape[1])
+        # `whiten` is lower triangular. Row by row, as the threads of a matrix product of this size
+        # wait for one another longer than they work.
+        for i in range(len(whiten)):
+            squares += (whiten[i, : i + 1] @ table[: i + 1]) ** 2
+        found[start : start + _BLOCK] = squares
     return np.asarray(np.sqrt(found / len(values)), dtype=np.float64)
 
 

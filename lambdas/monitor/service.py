@@ -713,7 +713,7 @@ class Monitor:
             state["quality"] = dict(list(state["quality"].items())[-5:])
             if measured.dropped and not (before and before["dropped"]):
                 subject, message = describe_quality(
-                    self._deployment, model.uri, run, measured, f"{self._runbook}/quality.md"
+                    self._deployment, model.uri, run, measured, f"{self._runbook}/quality-drop.md"
                 )
                 outbox.append({"kind": "message", "subject": subject, "message": message})
         newest = (state["newest"] or {}).get("run")
