@@ -22,6 +22,7 @@ from training.tables import read_table
 PROJECT_FILE = Path("project.toml")
 # A column with more categories than this has them learned at each training, not listed in the file.
 MAX_LISTED_CATEGORIES = 30
+MAX_SHOWN_NAME = 32
 
 _ROLE_STYLE = {"target": "bold", "left out": "dim", "id": "dim", "time": "cyan", "group": "cyan"}
 
@@ -312,20 +313,21 @@ def _one_line(text: str) -> str:
 def show_findings(contract: Contract, findings: Findings) -> None:
     """Print what the table holds, a line a column, then what to know about it."""
     table = Table(title=_headline(contract, findings), title_justify="left", title_style="bold")
-    table.add_column("column", overflow="fold", min_width=12)
-    table.add_column("use", min_width=6, no_wrap=True)
-    table.add_column("type", min_width=9, no_wrap=True)
+    for heading in ("column", "use", "type"):
+        table.add_column(heading, no_wrap=True)
     for heading in ("missing", "distinct"):
-        table.add_column(heading, justify="right", min_width=8, no_wrap=True)
-    table.add_column("range or examples", no_wrap=True)
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("range or examples", overflow="fold", min_width=10)  # the one to give way
     for found in findings.columns:
         cells = [
-            found.name,
+            _shorten(found.name, MAX_SHOWN_NAME),
             found.role,
             found.type,
             f"{found.missing:,}" if found.missing else "",
             f"{found.distinct:,}",
-            f"{found.low} .. {found.high}" if found.low else ", ".join(found.examples)[:40],
+            _shorten(
+                f"{found.low} .. {found.high}" if found.low else ", ".join(found.examples), 40
+            ),
         ]
         table.add_row(*map(escape, cells), style=_ROLE_STYLE.get(found.role, ""))
     console.print(table)
@@ -336,6 +338,10 @@ def show_findings(contract: Contract, findings: Findings) -> None:
             )
     for warning in findings.warnings:
         console.print(f"[yellow]note[/yellow] {escape(warning)}")
+
+
+def _shorten(text: str, characters: int) -> str:
+    return text if len(text) <= characters else text[: characters - 1] + "…"
 
 
 def _headline(contract: Contract, findings: Findings) -> str:

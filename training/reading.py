@@ -203,12 +203,12 @@ def find_separator(text: str) -> str:
 
 def _read_csv(path: Path, text: bytes, separator: str, columns: Sequence[str]) -> pa.Table:
     """Read every cell as text; raises DataError naming a row with too many or too few fields."""
-    header = list(columns) or _read_header(path, text, separator)
+    header, header_lines = (list(columns), 0) if columns else _read_header(path, text, separator)
     _check_names(path, header)
-    ragged: list[tuple[int | None, int, int]] = []
+    ragged: list[pa.csv.InvalidRow] = []
 
     def skip(row: pa.csv.InvalidRow) -> str:
-        ragged.append((row.number, row.expected_columns, row.actual_columns))
+        ragged.append(row)
         return "skip"
 
     try:
@@ -216,7 +216,7 @@ def _read_csv(path: Path, text: bytes, separator: str, columns: Sequence[str]) -
             pa.BufferReader(text),
             read_options=pa.csv.ReadOptions(
                 column_names=header,
-                skip_rows=0 if columns else 1,
+                skip_rows=header_lines,
                 block_size=1 << 24,
             ),
             parse_options=pa.csv.ParseOptions(
@@ -234,23 +234,34 @@ def _read_csv(path: Path, text: bytes, separator: str, columns: Sequence[str]) -
             return pa.table({name: pa.array([], pa.string()) for name in header})
         raise DataError(f"{path.name}: cannot be read as CSV: {error}") from error
     if ragged:
-        number, expected, actual = ragged[0]
-        row = "a row" if number is None else f"row {number - 1}"
         raise DataError(
-            f"{path.name}: {len(ragged)} rows do not have {expected} fields; {row} has {actual}. "
-            "Check the separator and quotes"
+            f"{path.name}: {len(ragged)} rows do not have {len(header)} fields; "
+            f"{_find_ragged(text, separator, len(header))}. Check the separator and quotes"
         )
     return table
 
 
-def _read_header(path: Path, text: bytes, separator: str) -> list[str]:
-    """Read the names of the columns, and rename what has none as column_1, column_2, ..."""
+def _find_ragged(text: bytes, separator: str, fields: int) -> str:
+    """Say where the first row with another number of fields ends; Arrow's threads do not know."""
+    lines = io.TextIOWrapper(io.BytesIO(text), "utf-8", newline="")
+    rows = csv.reader(lines, delimiter=separator)
+    with suppress(csv.Error):
+        for row in rows:
+            if row and len(row) != fields:
+                return f"line {rows.line_num} has {len(row)}"
+    return "one has more or fewer"
+
+
+def _read_header(path: Path, text: bytes, separator: str) -> tuple[list[str], int]:
+    """Read the columns' names (column_3 for the third without one), and count their lines."""
     head = io.StringIO(text[: 1 << 20].decode("utf-8", "ignore"), newline="")
+    rows = csv.reader(head, delimiter=separator)
     try:
-        names = next(row for row in csv.reader(head, delimiter=separator) if row)
+        names = next(row for row in rows if row)
     except (StopIteration, csv.Error) as error:
         raise DataError(f"{path.name}: has no header") from error
-    return [name.strip(BLANKS) or f"column_{i + 1}" for i, name in enumerate(names)]
+    named = [name.strip(BLANKS) or f"column_{i + 1}" for i, name in enumerate(names)]
+    return named, rows.line_num
 
 
 def _check_names(path: Path, names: list[str]) -> None:

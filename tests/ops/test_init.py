@@ -93,6 +93,22 @@ def test_an_existing_file_is_kept_unless_told(table: Path) -> None:
     ]  # fmt: skip
 
 
+def test_every_column_is_shown_by_name_in_a_narrow_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Long examples give way, not the names."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    words = ["Bank transfer (automatic)", "Electronic check by mail", "Cash on delivery"]
+    frame = pd.DataFrame({f"payment method {i}": rng.choice(words, 50) for i in range(3)})
+    frame["y"] = [0.5, 1.5] * 25
+    frame.to_csv("t.csv", index=False)
+    run("t.csv", "--target", "y")
+
+    shown = capsys.readouterr().out
+    assert all(f"payment method {i}" in shown for i in range(3))
+
+
 def test_nothing_is_written_where_the_table_is_refused(table: Path) -> None:
     """A wrong target leaves the folder as it was."""
     with pytest.raises(DataError, match="no column 'churn'"):

@@ -123,6 +123,14 @@ def test_decimal_commas_are_numbers_where_the_comma_does_not_separate(tmp_path: 
     assert frame["a"].tolist() == [1.5, -2.25]
 
 
+def test_a_header_may_stand_below_blank_lines_and_hold_line_breaks(tmp_path: Path) -> None:
+    """What spreadsheets export is read; a column without a name gets one."""
+    frame = read_table(write(tmp_path / "t.csv", '\n\n"net\namount",,c\n1,2,"x\ny"\n'))
+
+    assert list(frame.columns) == ["net\namount", "column_2", "c"]
+    assert frame.iloc[0].tolist() == [1, 2, "x\ny"]
+
+
 def test_numbers_are_read_exactly(tmp_path: Path) -> None:
     """The float that Python reads in JSON is the float that training reads in CSV."""
     numbers = np.random.default_rng(1).normal(size=500) * 10.0 ** np.arange(-250, 250)
@@ -137,7 +145,7 @@ def test_numbers_are_read_exactly(tmp_path: Path) -> None:
         (b"", "is empty"),
         (b" \n\n", "is empty"),
         (b"a,a\n1,2\n", "more than one column is named 'a'"),
-        (b"a,b\n1,2\n3\n", "do not have 2 fields"),
+        (b"a,b\n1,2\n3\n", "1 rows do not have 2 fields; line 3 has 1"),
         (b"a,b\n1,2\n3,4,5\n", "do not have 2 fields"),
         (b"PK\x03\x04rest", "spreadsheet"),
         (b"PAR1 but not really", "Parquet"),
