@@ -15,6 +15,8 @@ from typing import Any, Protocol
 from core.errors import DeliveryError
 
 NO_MODEL = "none"
+# Of the update requests that promotions make, as in promote-7-0123456789abcdef.
+REQUEST_PREFIX = "promote-"
 # CustomerMetadataProperties: AWS allows 256 characters a value.
 VALUE_LIMIT = 256
 DESCRIPTION_LIMIT = 1024
@@ -155,7 +157,9 @@ def promote(arn: str, time: str, registry: Registry, serving: Serving) -> str:
         return f"version {package.version} is live already"
     live = _package_at(stack.model_uri, registry)
     if live is not None and live.version > package.version:
-        _record(package, registry, "superseded", time, f"version {live.version} is live")
+        # The registry sends an event for every write, ours too: writing again would never end.
+        if package.promotion not in ("superseded", "replaced"):
+            _record(package, registry, "superseded", time, f"version {live.version} is live")
         return f"version {package.version} is older than version {live.version}, which is live"
     return _start(package, time, "approved", registry, serving)
 
@@ -164,26 +168,46 @@ def settle(status: str, token: str, time: str, registry: Registry, serving: Serv
     """Write the outcome of an update of the serving stack back on the package it promoted."""
     if status not in OUTCOMES:
         return Outcome(f"the serving stack is {status}: no outcome yet")
-    started = [package for package in registry.packages() if package.promotion == "started"]
-    ours = [package for package in started if package.properties.get("promotion_token") == token]
+    packages = registry.packages()
+    started = [package for package in packages if package.promotion == "started"]
+    ours = [package for package in packages if _is_attempt(package, token, time)]
     stack = serving.describe()
-    if not ours and (stack.busy or token.startswith("promote-")):
+    if not ours and (stack.busy or token.startswith(REQUEST_PREFIX)):
         return Outcome(f"the serving stack is {status}: not the outcome of a promotion under way")
     settled = []
     failures = 0
     for package in ours or started:
         if status in COMPLETE and package.model_uri == stack.model_uri:
-            _mark_live(package, time, registry)
+            _mark_live(package, time, registry, token)
             settled.append(f"version {package.version} is live")
         else:
             outcome = "failed" if status in FAILED else "rolled_back"
-            reason = serving.failure(package.properties.get("promotion_token", "")) or status
-            _record(package, registry, outcome, time, reason, status="Rejected")
+            reason = serving.failure(token or package.properties["promotion_token"]) or status
+            _record(
+                package,
+                registry,
+                outcome,
+                time,
+                reason,
+                status="Rejected",
+                promotion_token=token or package.properties["promotion_token"],
+            )
             settled.append(f"version {package.version} {outcome}: {reason}")
             failures += 1
     if not settled:
         return Outcome(f"the serving stack is {status}: no promotion was under way")
     return Outcome("; ".join(settled), failures)
+
+
+def _is_attempt(package: Package, token: str, time: str) -> bool:
+    """Say whether an update's token is that of this package's promotion, not settled yet.
+
+    An outcome older than what is recorded is that of an earlier attempt, delivered once more.
+    """
+    if package.properties.get("promotion_token") == token:
+        return package.promotion == "started"
+    ours = token.startswith(f"{REQUEST_PREFIX}{package.version}-")
+    return ours and time >= package.properties.get("promotion_time", "")
 
 
 def roll_back(
@@ -252,31 +276,41 @@ def _target(to: int | None, current: Package | None, packages: Sequence[Package]
 
 
 def _start(package: Package, time: str, reason: str, registry: Registry, serving: Serving) -> str:
-    """Record the attempt, then ask for the update; take the record back if it is refused."""
+    """Ask for the update, then record the attempt.
+
+    In this order a refused update writes nothing: a write would be answered with another event,
+    and that with another attempt. If the record is lost, the token in the outcome still names it.
+    """
     digest = hashlib.sha256(f"{package.arn} {time} {reason}".encode()).hexdigest()[:16]
-    token = f"promote-{package.version}-{digest}"
+    token = f"{REQUEST_PREFIX}{package.version}-{digest}"
+    serving.point_to(package.model_uri, token)
     _record(package, registry, "started", time, reason, promotion_token=token)
-    try:
-        serving.point_to(package.model_uri, token)
-    except DeliveryError:
-        registry.record(package)
-        raise
     return f"version {package.version} is on its way: {reason}"
 
 
-def _mark_live(package: Package, time: str, registry: Registry) -> None:
-    """Record the package as live and whatever was live before as replaced."""
+def _mark_live(package: Package, time: str, registry: Registry, token: str = "") -> None:
+    """Record the package as live and whatever was live before as replaced.
+
+    What is newer and yet replaced was rolled back: it loses its approval here at the latest.
+    """
+    known = package.properties
     _record(
         package,
         registry,
         "live",
         time,
-        package.properties.get("promotion_reason", ""),
+        known.get("promotion_reason", ""),
         live_since=time,
+        promotion_token=token or known.get("promotion_token", ""),
     )
     for other in registry.packages():
-        if other.promotion == "live" and other.version != package.version:
-            _record(other, registry, "replaced", time, f"by version {package.version}")
+        if other.promotion != "live" or other.version == package.version:
+            continue
+        reason = f"by version {package.version}"
+        if other.version < package.version:
+            _record(other, registry, "replaced", time, reason)
+        else:
+            _record(other, registry, "withdrawn", time, reason, status="Rejected")
 
 
 def _record(

@@ -178,7 +178,25 @@ def test_a_refused_update_leaves_no_trace(registry: FakeRegistry, refusal: Deliv
     arn = registry.add(1)
     with pytest.raises(DeliveryError):
         promote(arn, T[0], registry, serving)
-    assert registry.version(1).promotion == ""
+    assert registry.writes == 0, "a write would send another event and never end"
+
+
+@pytest.mark.parametrize("outcome", ["live", "rolled_back"])
+def test_an_attempt_whose_record_was_lost_is_settled(registry: FakeRegistry, outcome: str) -> None:
+    """If the function dies after the update began, the outcome's token names the version."""
+    serving = FakeServing()
+    arn = registry.add(1)
+    before = registry.version(1)
+    promote(arn, T[0], registry, serving)
+    registry.record(before)
+    with pytest.raises(StackBusyError):
+        promote(arn, T[0], registry, serving)
+    status = serving.finish() if outcome == "live" else serving.fail("hook failed")
+    for _ in range(2):
+        writes = registry.writes
+        settle(status, serving.token, T[1], registry, serving)
+    assert registry.version(1).promotion == outcome
+    assert registry.writes == writes, "the second delivery changes nothing"
 
 
 @pytest.mark.parametrize("status", ["ROLLBACK_COMPLETE", "UPDATE_ROLLBACK_FAILED"])
@@ -240,6 +258,21 @@ def test_an_outcome_delivered_twice_is_written_once(registry: FakeRegistry) -> N
     assert registry.writes == writes
 
 
+def test_a_late_outcome_of_an_earlier_attempt_is_ignored(registry: FakeRegistry) -> None:
+    """A version that failed once and is live now stays live when the old news comes again."""
+    serving = FakeServing()
+    arn = registry.add(1)
+    promote(arn, T[0], registry, serving)
+    status, token = serving.fail("hook failed"), serving.token
+    settle(status, token, T[1], registry, serving)
+    registry.record(dataclasses.replace(registry.version(1), status="Approved"))
+    promote(arn, T[5], registry, serving)
+    settle(serving.finish(), serving.token, T[6], registry, serving)
+    settle(status, token, T[1], registry, serving)
+    assert registry.version(1).promotion == "live"
+    assert registry.version(1).status == "Approved"
+
+
 def test_a_stack_that_cannot_roll_back_is_recorded_as_failed(registry: FakeRegistry) -> None:
     """UPDATE_ROLLBACK_FAILED is the worst outcome and is told apart."""
     serving = FakeServing()
@@ -278,6 +311,47 @@ def test_rollback_to_a_version_that_was_live(registry: FakeRegistry) -> None:
     assert "already acted on" in promote(registry.version(2).arn, T[4], registry, serving)
     assert roll_back(1, "ann", T[22], registry, serving)["status"] == "unchanged"
     assert roll_back(3, "ann", T[23], registry, serving)["status"] == "started"
+
+
+def test_our_own_writes_come_to_rest(registry: FakeRegistry) -> None:
+    """The registry sends an event for each write to an approved package; they die down."""
+    serving = FakeServing()
+    echoes: list[str] = []
+    write = registry.record
+
+    def record(package: Package) -> None:
+        write(package)
+        if package.status == "Approved":
+            echoes.append(package.arn)
+
+    registry.record = record  # type: ignore[method-assign]
+    minute = 0
+    for version in (1, 2, 3):
+        put_live(registry, serving, version, minute)
+        minute += 2
+    roll_back(None, "ann", T[minute], registry, serving)
+    settle(serving.finish(), serving.token, T[minute + 1], registry, serving)
+    updates = len(serving.updates)
+    for _ in range(50):
+        if not echoes:
+            break
+        promote(echoes.pop(0), T[minute + 2], registry, serving)
+    assert echoes == []
+    assert len(serving.updates) == updates
+    assert [registry.version(v).promotion for v in (1, 2, 3)] == ["replaced", "live", "withdrawn"]
+
+
+def test_a_rollback_that_broke_off_still_withdraws(registry: FakeRegistry) -> None:
+    """If the function dies after the update began, the outcome withdraws the newer version."""
+    serving = FakeServing()
+    put_live(registry, serving, 1, 0)
+    put_live(registry, serving, 2, 2)
+    taken_out = registry.version(2)
+    roll_back(None, "ann", T[5], registry, serving)
+    registry.record(taken_out)
+    settle(serving.finish(), serving.token, T[6], registry, serving)
+    found = registry.version(2)
+    assert (found.promotion, found.status) == ("withdrawn", "Rejected")
 
 
 def test_rollback_refuses_what_was_never_live(registry: FakeRegistry) -> None:
