@@ -264,15 +264,17 @@ class Metrics:
         )
         if state is None or state == alarm.state_value:
             return
-        recent = [series[age] for age in sorted(series)[:periods]]
-        reason = _reason(alarm, state, recent, periods, operator_name, threshold)
+        used = sorted(series)[:periods]
+        starts = [datetime.fromtimestamp(end - (age + 1) * period, UTC) for age in used]
+        points = [(series[age], start) for age, start in zip(used, starts, strict=True)]
+        reason = _reason(alarm, state, points, periods, needed)
         data = {
             "version": "1.0",
             "queryDate": _iso(self._cloud.clock.utc()),
             "startDate": _iso(datetime.fromtimestamp(end - periods * period, UTC)),
             "statistic": alarm.statistic or alarm.extended_statistic,
             "period": period,
-            "recentDatapoints": recent[::-1],
+            "recentDatapoints": [value for value, _ in reversed(points)],
             "threshold": threshold,
         }
         alarm.update_state(reason, json.dumps(data), state)
@@ -540,21 +542,35 @@ def _iso(time: datetime) -> str:
 
 
 def _reason(
-    alarm: Any,
-    state: str,
-    recent: Sequence[float],
-    periods: int,
-    operator_name: str,
-    threshold: float,
+    alarm: Any, state: str, points: Sequence[tuple[float, datetime]], periods: int, needed: int
 ) -> str:
-    if not recent:
-        return f"no datapoints were received for {periods} period(s) and {state} was concluded"
-    words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", operator_name).lower()
-    was = "was" if state == "ALARM" else "was not"
-    values = ", ".join(f"{value:g}" for value in recent)
+    """Return why an alarm changes, in CloudWatch's words."""
+    if not points:
+        plural = "" if periods == 1 else "s"
+        reason = f"no datapoints were received for {periods} period{plural}"
+        if state == "INSUFFICIENT_DATA":
+            return f"Insufficient Data: {reason}."
+        treated = "Breaching" if state == "ALARM" else "NonBreaching"
+        return (
+            f"Threshold Crossed: {reason} and {periods} missing datapoint{plural} were treated as"
+            f" [{treated}]."
+        )
+    breaches = _COMPARE[alarm.comparison_operator]
+    threshold = float(alarm.threshold)
+    telling = [
+        (value, start)
+        for value, start in points
+        if breaches(value, threshold) == (state == "ALARM")
+    ] or list(points)
+    shown = ", ".join(f"{value} ({start:%d/%m/%y %H:%M:%S})" for value, start in telling)
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", str(alarm.comparison_operator)).lower()
+    verb = "was" if len(telling) == 1 else "were"
+    negation = "" if state == "ALARM" else " not"
+    minimum = f"minimum {needed} datapoint{'' if needed == 1 else 's'}"
     return (
-        f"Threshold Crossed: of the last {periods} datapoint(s) [{values}] {was} enough "
-        f"{words} ({threshold:g}) for {alarm.name}"
+        f"Threshold Crossed: {len(telling)} out of the last {len(points)} datapoints [{shown}]"
+        f" {verb}{negation} {words.removesuffix(' threshold')} the threshold ({threshold})"
+        f" ({minimum} for {alarm.state_value} -> {state} transition)."
     )
 
 

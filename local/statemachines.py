@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import datetime as real_datetime
 import json
+import logging
 import time as real_time
 import types
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import boto3
@@ -16,7 +17,12 @@ from botocore.exceptions import ClientError
 from moto.core.config import default_user_config
 from moto.core.models import botocore_stubber
 from moto.stepfunctions.parser import models as parser_models
-from moto.stepfunctions.parser.api import ExecutionStatus, HistoryEventType, TaskFailedEventDetails
+from moto.stepfunctions.parser.api import (
+    ExecutionStatus,
+    HistoryEventType,
+    LogLevel,
+    TaskFailedEventDetails,
+)
 from moto.stepfunctions.parser.asl.component.common.error_name.custom_error_name import (
     CustomErrorName,
 )
@@ -55,6 +61,7 @@ from moto.stepfunctions.parser.asl.component.state.wait.wait_function.wait_funct
 )
 from moto.stepfunctions.parser.asl.eval.event import event_manager
 from moto.stepfunctions.parser.asl.eval.event.event_detail import EventDetails
+from moto.stepfunctions.parser.asl.eval.event.logging import is_logging_enabled_for
 from moto.stepfunctions.parser.backend import execution as execution_module
 from moto.stepfunctions.parser.backend.execution import (
     BaseExecutionWorkerCommunication,
@@ -66,6 +73,8 @@ from moto.stepfunctions.parser.models import StepFunctionsParserBackend
 from local.host import Host
 from local.jobs import Jobs
 from local.seams import Seams
+
+logger = logging.getLogger(__name__)
 
 # The calls of SageMaker that a state machine may make, and what describes and stops their jobs.
 SAGEMAKER_JOBS = {
@@ -227,7 +236,8 @@ class StateMachines:
                 backend, state_machine_arn, named, execution_input, trace_header
             )
             machines._count("ExecutionsStarted", execution, 1.0)
-            machines._emit(execution)
+            # It may have ended already; that is reported by the one who ends it.
+            machines._emit(execution, "RUNNING")
             return execution
 
         def start_worker(worker: Any) -> None:
@@ -241,6 +251,12 @@ class StateMachines:
             # moto lists an execution a moment before it has a status.
             return str((execution.exec_status or ExecutionStatus.RUNNING).value)
 
+        def logged_execution(**given: Any) -> Any:
+            machine = given["state_machine"]
+            log = ExecutionLog.of(machines._cloud, machine, given["exec_arn"])
+            return Execution(**{**given, "cloud_watch_logging_session": log})
+
+        replace(parser_models, "Execution", logged_execution)
         replace(StepFunctionsParserBackend, "start_execution", start_named_execution)
         replace(ExecutionWorker, "start", start_worker)
         replace(BaseExecutionWorkerCommunication, "terminated", terminated_and_reported)
@@ -250,32 +266,32 @@ class StateMachines:
         self._count(ENDED_METRICS[execution.status], execution, 1.0)
         seconds = (execution.stop_date - execution.start_date).total_seconds()
         self._count("ExecutionTime", execution, seconds * 1000, "Milliseconds")
-        self._emit(execution)
+        self._emit(execution, execution.status)
 
     def _count(self, name: str, execution: Any, value: float, unit: str = "Count") -> None:
         dimensions = {"StateMachineArn": execution.state_machine_arn}
         self._cloud.metrics.put("AWS/States", name, dimensions, value, unit=unit)
 
-    def _emit(self, execution: Any) -> None:
+    def _emit(self, execution: Any, status: str) -> None:
         """Emit what Step Functions says of an execution (Developer Guide, "Event examples")."""
 
         def milliseconds(date: Any) -> int | None:
             return None if date is None else int(date.timestamp() * 1000)
 
-        done = execution.status == "SUCCEEDED"
+        done, ended = status == "SUCCEEDED", status != "RUNNING"
         detail = {
             "executionArn": execution.exec_arn,
             "stateMachineArn": execution.state_machine_arn,
             "name": execution.name,
-            "status": execution.status,
+            "status": status,
             "startDate": milliseconds(execution.start_date),
-            "stopDate": milliseconds(execution.stop_date),
+            "stopDate": milliseconds(execution.stop_date) if ended else None,
             "input": execution.execution_input,
             "inputDetails": {"included": True},
             "output": json.dumps(execution.output) if done else None,
             "outputDetails": {"included": True} if done else None,
-            "error": execution.error,
-            "cause": execution.cause,
+            "error": execution.error if ended else None,
+            "cause": execution.cause if ended else None,
         }
         self._cloud.events.emit(
             "aws.states",
@@ -283,6 +299,58 @@ class StateMachines:
             detail,
             [execution.exec_arn],
         )
+
+
+class ExecutionLog:
+    """Write an execution's history to the log group of its machine (Developer Guide, "Logging").
+
+    It stands where moto 5.2.5 expects its own session, which cannot write.
+    """
+
+    def __init__(
+        self, cloud: Host, configuration: Mapping[str, Any], group: str, stream: str, arn: str
+    ) -> None:
+        self.execution_arn = arn
+        self.configuration = types.SimpleNamespace(
+            include_execution_data=bool(configuration.get("includeExecutionData"))
+        )
+        self._cloud, self._group, self._stream = cloud, group, stream
+        self._level = LogLevel(configuration["level"])
+        self._made = False
+
+    @classmethod
+    def of(cls, cloud: Host, machine: Any, arn: str) -> ExecutionLog | None:
+        """Return the log of an execution, None where its machine logs nothing."""
+        configuration: Mapping[str, Any] = machine.loggingConfiguration or {}
+        destinations = configuration.get("destinations") or ()
+        if configuration.get("level", "OFF") == "OFF" or not destinations:
+            return None
+        group_arn = str(destinations[0]["cloudWatchLogsLogGroup"]["logGroupArn"])
+        group = group_arn.split(":log-group:", 1)[1].split(":")[0]
+        minute = cloud.clock.utc().strftime("%Y-%m-%d-%H-%M")
+        stream = f"states/{machine.name}/{minute}/{arn.rsplit(':', 1)[-1][-8:]}"
+        return cls(cloud, configuration, group, stream, arn)
+
+    def log_level_filter(self, history_event_type: Any) -> bool:
+        """Tell whether the machine's level records such an event."""
+        return bool(is_logging_enabled_for(self._level, history_event_type))
+
+    def publish_history_log(self, history_log: Mapping[str, Any]) -> None:
+        """Write one event of the history."""
+        logs = self._cloud.client("logs")
+        at = int(self._cloud.clock.now() * 1000)
+        message = json.dumps({**history_log, "event_timestamp": str(at)}, default=str)
+        try:
+            if not self._made:
+                logs.create_log_stream(logGroupName=self._group, logStreamName=self._stream)
+                self._made = True
+            logs.put_log_events(
+                logGroupName=self._group,
+                logStreamName=self._stream,
+                logEvents=[{"timestamp": at, "message": message}],
+            )
+        except ClientError:
+            logger.exception("the history of %s cannot be logged", self.execution_arn)
 
 
 class SageMakerTask(StateTaskServiceCallback):

@@ -188,6 +188,9 @@ def test_a_change_of_state_notifies_the_topic_and_emits_the_event(host: PartsHos
     assert metric["metricStat"]["metric"]["dimensions"] == {"D": "v"}
     assert event["resources"] == [f"arn:aws:cloudwatch:{REGION}:123456789012:alarm:a"]
     assert json.loads(detail["state"]["reasonData"])["recentDatapoints"] == [3.0]
+    reason = detail["state"]["reason"]
+    assert reason.startswith("Threshold Crossed: 1 out of the last 1 datapoints [3.0 (")
+    assert "was greater than or equal to the threshold (1.0)" in reason
 
 
 def test_a_state_set_by_hand_acts_too_unless_actions_are_off(host: PartsHost) -> None:

@@ -321,6 +321,38 @@ def test_a_tuning_job_is_run_to_its_end(foreman: Foreman) -> None:
     assert best["TrainingJobName"].startswith("tune-1-")
 
 
+def test_the_history_is_logged_as_the_machine_asks(foreman: Foreman) -> None:
+    logs = foreman.host.client("logs")
+    logs.create_log_group(logGroupName="states")
+    group = f"arn:aws:logs:eu-west-1:{ACCOUNT}:log-group:states:*"
+    for level in ("ALL", "ERROR"):
+        definition = {"StartAt": "No", "States": {"No": {"Type": "Fail", "Error": "E"}}}
+        arn = foreman.states.create_state_machine(
+            name=f"logs-{level}",
+            definition=json.dumps(definition),
+            roleArn=ROLE,
+            loggingConfiguration={
+                "level": level,
+                "includeExecutionData": True,
+                "destinations": [{"cloudWatchLogsLogGroup": {"logGroupArn": group}}],
+            },
+        )["stateMachineArn"]
+        foreman.begin(arn, {"a": 1})
+    assert foreman.host.clock.settle(10)
+
+    def kinds(level: str) -> list[str]:
+        (stream,) = logs.describe_log_streams(
+            logGroupName="states", logStreamNamePrefix=f"states/logs-{level}/"
+        )["logStreams"]
+        found = logs.get_log_events(
+            logGroupName="states", logStreamName=stream["logStreamName"], startFromHead=True
+        )
+        return [json.loads(event["message"])["type"] for event in found["events"]]
+
+    assert kinds("ALL") == ["ExecutionStarted", "FailStateEntered", "ExecutionFailed"]
+    assert kinds("ERROR") == ["FailStateEntered", "ExecutionFailed"]
+
+
 def test_executions_without_a_name_each_get_their_own(foreman: Foreman) -> None:
     arn = foreman.make({"Done": {"Type": "Succeed"}})
     assert foreman.begin(arn) != foreman.begin(arn)
