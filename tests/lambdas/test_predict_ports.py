@@ -38,6 +38,21 @@ def endpoint() -> Iterator[str]:
     server.stop()
 
 
+@pytest.fixture(scope="module")
+def theirs(endpoint: str) -> Any:
+    """Return boto3's client, with a bucket."""
+    client = boto3.client(
+        "s3",
+        region_name="eu-west-1",
+        endpoint_url=endpoint,
+        aws_access_key_id="AKIDEXAMPLE",
+        aws_secret_access_key="secret",
+    )
+    where: Any = {"LocationConstraint": "eu-west-1"}
+    client.create_bucket(Bucket="driftless", CreateBucketConfiguration=where)
+    return client
+
+
 class Script:
     """A transport that answers as told and remembers what it was asked."""
 
@@ -58,18 +73,8 @@ def client(transport: Script, **environ: str) -> S3:
 
 
 @pytest.mark.parametrize("key", ["a.json", "models/run one/ü+~&=/model.json", "a//b"])
-def test_objects_go_and_come(endpoint: str, key: str) -> None:
+def test_objects_go_and_come(endpoint: str, theirs: Any, key: str) -> None:
     """Whatever the key, what boto3 wrote is read, and the other way round."""
-    theirs = boto3.client(
-        "s3",
-        region_name="eu-west-1",
-        endpoint_url=endpoint,
-        aws_access_key_id="AKIDEXAMPLE",
-        aws_secret_access_key="secret",
-    )
-    if not theirs.list_buckets()["Buckets"]:
-        where: Any = {"LocationConstraint": "eu-west-1"}
-        theirs.create_bucket(Bucket="driftless", CreateBucketConfiguration=where)
     ours = S3({**ENVIRON, "AWS_ENDPOINT_URL": endpoint})
     theirs.put_object(Bucket="driftless", Key=key, Body=b"\x00theirs")
     assert ours.get(f"s3://driftless/{key}") == b"\x00theirs"
@@ -77,7 +82,7 @@ def test_objects_go_and_come(endpoint: str, key: str) -> None:
     assert theirs.get_object(Bucket="driftless", Key=key)["Body"].read() == b"ours"
 
 
-def test_a_missing_object_is_named(endpoint: str) -> None:
+def test_a_missing_object_is_named(endpoint: str, theirs: Any) -> None:
     """The error says which object, and what S3 said."""
     with pytest.raises(StorageError, match=r"s3://driftless/nothing.*404"):
         S3({**ENVIRON, "AWS_ENDPOINT_URL": endpoint}).get("s3://driftless/nothing")
