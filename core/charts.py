@@ -20,7 +20,7 @@ _FONT = 'font-family="system-ui,sans-serif" font-size="12"'
 
 @dataclass(frozen=True)
 class Series:
-    """Points of one line or cloud, with the name that the legend shows and optional limits of each y."""
+    """Points of one line or cloud, the name that the legend shows, optional limits of each y."""
 
     name: str
     xs: Sequence[float]
@@ -33,7 +33,7 @@ class Series:
 
 @dataclass(frozen=True)
 class Bar:
-    """One horizontal bar, with optional limits drawn as a whisker and a colour other than the first."""
+    """One horizontal bar, with optional limits drawn as a whisker, and optional emphasis."""
 
     label: str
     value: float
@@ -93,7 +93,7 @@ def draw_lines(
     diagonal: bool = False,
     x_format: Callable[[float], str] | None = None,
 ) -> str:
-    """Draw lines through points; `diagonal` adds the line y = x, `dashed` and `marks` are per series."""
+    """Draw lines through points; `diagonal` adds the line y = x."""
     usable = [_finite(s) for s in series]
     usable = [s for s in usable if len(s.xs)]
     if not usable:
@@ -104,7 +104,8 @@ def draw_lines(
         low, high = max(frame.x0, frame.y0), min(frame.x1, frame.y1)
         parts.append(
             f'<line x1="{_n(frame.x(low))}" y1="{_n(frame.y(low))}" x2="{_n(frame.x(high))}" '
-            f'y2="{_n(frame.y(high))}" stroke="currentColor" stroke-opacity="0.4" stroke-dasharray="4 4"/>'
+            f'y2="{_n(frame.y(high))}" stroke="currentColor" stroke-opacity="0.4" '
+            f'stroke-dasharray="4 4"/>'
         )
     for index, line in enumerate(usable):
         colour = PALETTE[index % len(PALETTE)]
@@ -146,8 +147,10 @@ def draw_scatter(
     parts = frame.axes(x_label, y_label, None)
     if diagonal:
         parts.append(
-            f'<line x1="{_n(frame.x(frame.x0))}" y1="{_n(frame.y(frame.y0))}" x2="{_n(frame.x(frame.x1))}" '
-            f'y2="{_n(frame.y(frame.y1))}" stroke="currentColor" stroke-opacity="0.5" stroke-dasharray="4 4"/>'
+            f'<line x1="{_n(frame.x(frame.x0))}" y1="{_n(frame.y(frame.y0))}" '
+            f'x2="{_n(frame.x(frame.x1))}" '
+            f'y2="{_n(frame.y(frame.y1))}" stroke="currentColor" stroke-opacity="0.5" '
+            f'stroke-dasharray="4 4"/>'
         )
     for index, cloud in enumerate(usable):
         colour = PALETTE[index % len(PALETTE)]
@@ -168,7 +171,7 @@ def draw_histograms(
     x_label: str,
     y_label: str = "share of rows",
 ) -> str:
-    """Draw one or two histograms over the same edges, each as shares of its own total, laid over."""
+    """Draw one or two histograms over the same edges, each as shares of its own total."""
     heights = []
     for name, values in counts:
         total = float(sum(values))
@@ -186,7 +189,8 @@ def draw_histograms(
             x, y = frame.x(left), frame.y(value)
             parts.append(
                 f'<rect x="{_n(x)}" y="{_n(y)}" width="{_n(max(frame.x(right) - x - 0.5, 0.5))}" '
-                f'height="{_n(frame.y(0.0) - y)}" fill="{colour}" fill-opacity="0.5" stroke="{colour}"/>'
+                f'height="{_n(frame.y(0.0) - y)}" fill="{colour}" fill-opacity="0.5" '
+                f'stroke="{colour}"/>'
             )
     if len(heights) > 1:
         parts += _legend([name for name, _ in heights])
@@ -203,7 +207,7 @@ def draw_heat(
     y_label: str = "",
     normalise_rows: bool = True,
 ) -> str:
-    """Draw a matrix with its numbers in the cells, shaded by share of the row (or of the largest)."""
+    """Draw a matrix with numbers in its cells, shaded by share of the row (or of the largest)."""
     if not rows or not columns:
         return _empty(title)
     label_width = min(150, 16 + max(len(_shorten(name, 18)) for name in rows) * 7)
@@ -230,7 +234,8 @@ def draw_heat(
             share = max(0.0, min(1.0, value / whole))
             x = left + j * cell_width
             parts.append(
-                f'<rect x="{_n(x)}" y="{y}" width="{_n(cell_width - 1)}" height="{cell_height - 1}" '
+                f'<rect x="{_n(x)}" y="{y}" width="{_n(cell_width - 1)}" '
+                f'height="{cell_height - 1}" '
                 f'fill="{PALETTE[0]}" fill-opacity="{_n(0.06 + 0.84 * share)}"/>'
             )
             colour = "#ffffff" if share > 0.55 else "currentColor"
@@ -355,11 +360,13 @@ def _text(
     fill: str = "currentColor",
 ) -> str:
     tip = f"<title>{escape(title)}</title>" if title and title != content else ""
-    return f'<text x="{_n(x)}" y="{_n(y)}" text-anchor="{anchor}" fill="{fill}">{tip}{escape(content)}</text>'
+    place = f'x="{_n(x)}" y="{_n(y)}" text-anchor="{anchor}" fill="{fill}"'
+    return f"<text {place}>{tip}{escape(content)}</text>"
 
 
 def _dot(x: float, y: float, radius: float, colour: str, opacity: float = 1.0) -> str:
-    return f'<circle cx="{_n(x)}" cy="{_n(y)}" r="{_n(radius)}" fill="{colour}" fill-opacity="{_n(opacity)}"/>'
+    fill = f'fill="{colour}" fill-opacity="{_n(opacity)}"'
+    return f'<circle cx="{_n(x)}" cy="{_n(y)}" r="{_n(radius)}" {fill}/>'
 
 
 def _whisker(a: float, b: float, y: float) -> str:

@@ -1,4 +1,4 @@
-"""Calibrated probabilities: Platt's sigmoids, fitted on answers for rows that the model did not see."""
+"""Calibrated probabilities: Platt's sigmoids, fitted on rows that the model did not see."""
 
 from typing import Any, Self, TypeAlias
 
@@ -12,7 +12,7 @@ FloatArray: TypeAlias = NDArray[np.float64]
 
 
 def raw_scores(model: Any, matrix: FloatArray) -> FloatArray:
-    """Give what a sigmoid maps: decision values, or probabilities where a model has no decision values.
+    """Give what a sigmoid maps: decision values, or probabilities where a model has none.
 
     Shape (n, 1) for two classes, (n, classes) for more, as in scikit-learn's
     `CalibratedClassifierCV`.

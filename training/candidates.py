@@ -40,7 +40,7 @@ class Candidate:
 def build_candidates(
     contract: Contract, *, seed: int, rows: int, clusters: int = 0, anomaly_share: float = 0.01
 ) -> dict[str, Candidate]:
-    """List the candidates of the contract's task by name; `rows` is the size of the training side."""
+    """List the candidates of the contract's task by name; `rows` is how many train them."""
     if contract.task in ("binary", "multiclass"):
         found = _classifiers(contract, seed, rows)
     elif contract.task == "regression":
@@ -62,7 +62,8 @@ def choose_candidates(
     unknown = [name for name in names if name not in known]
     if unknown:
         raise TrainingError(
-            f"[training] candidates names {', '.join(map(repr, unknown))}, which this task does not have; "
+            f"[training] candidates names {', '.join(map(repr, unknown))}, which this task does "
+            f"not have; "
             f"it has {', '.join(known)}"
         )
     return {name: known[name] for name in names} if names else dict(known)
@@ -156,8 +157,9 @@ def _detectors(contract: Contract, seed: int, rows: int, share: float) -> list[C
             {"n_estimators": Choice((100, 200)), "max_samples": Choice(sizes)},
         )
     ]
-    # A robust covariance needs several rows a dimension.
-    if rows >= 5 * (len(contract.features) + 1):
+    # A robust covariance needs several rows a dimension, and no columns that are sums of others.
+    is_numeric = all(feature.kind != "category" for feature in contract.features)
+    if is_numeric and rows >= 5 * (len(contract.features) + 1):
         found.append(
             Candidate(
                 "envelope", build_envelope, {}, {"support_fraction": Choice((0.75, 0.9, 1.0))}
@@ -229,7 +231,7 @@ def _forest_space(
 
 
 def _forest_rows(rows: int) -> float | None:
-    """Give the share of the rows that each tree is grown on: all of a small table, 50,000 of a large."""
+    """Give the share of rows that each tree is grown on: all of a small table, 50,000 of more."""
     return None if rows <= FOREST_ROWS_A_TREE else FOREST_ROWS_A_TREE / rows
 
 

@@ -1,4 +1,4 @@
-"""Champion against challenger: both answer the same rows, which neither was trained on; noise is judged.
+"""Champion against challenger: both answer the same rows, which neither was trained on.
 
 The rule. Resample those rows a thousand times (a paired bootstrap: each resample scores both
 models) and look at the challenger's advantage in the metric.
@@ -35,6 +35,7 @@ Measure: TypeAlias = Callable[[FloatArray], FloatArray]
 
 LUCKY_RATE = 0.05
 MIN_ROWS = 20
+ROUNDING = 1e-9
 MAX_ROWS = 20_000
 
 
@@ -138,7 +139,7 @@ def explain_mismatch(champion: Contract, challenger: Contract) -> str | None:
 
 
 def align_outputs(outputs: FloatArray, champion: Contract, challenger: Contract) -> FloatArray:
-    """Put a champion's outputs into the order of the challenger's classes; an unknown class gets 0."""
+    """Put a champion's outputs into the order of the challenger's classes; a new class gets 0."""
     if not challenger.is_classification or champion.classes == challenger.classes:
         return outputs
     aligned = np.zeros((len(outputs), len(challenger.classes)))
@@ -180,7 +181,7 @@ def duel_measures(
         drawn_ours.append(challenger(weights))
         drawn_theirs.append(champion(weights))
     all_ours, all_theirs = np.concatenate(drawn_ours), np.concatenate(drawn_theirs)
-    gaps = sign * (all_ours - all_theirs)
+    gaps = _without_rounding(sign * (all_ours - all_theirs))
     known = gaps[np.isfinite(gaps)]
     favourable = float(((known > 0) + 0.5 * (known == 0)).mean()) if len(known) else 0.5
     return Duel(
@@ -188,22 +189,28 @@ def duel_measures(
         len(units),
         interval_of(theirs, all_theirs),
         interval_of(ours, all_ours),
-        interval_of(sign * (ours - theirs), gaps),
+        interval_of(float(_without_rounding(np.asarray([sign * (ours - theirs)]))[0]), gaps),
         favourable,
     )
+
+
+def _without_rounding(gaps: FloatArray) -> FloatArray:
+    """Take a gap that is mere rounding (the champion answers from other code) for none."""
+    return np.where(np.abs(gaps) < ROUNDING, 0.0, gaps)
 
 
 def decide(
     everything: Duel | None, fresh: Duel | None, *, trigger: str, max_regression: float
 ) -> Decision:
-    """Apply the rule of this module; `everything` is on all rows unseen by both, `fresh` on new ones."""
+    """Apply this module's rule; `everything` is on all rows unseen by both, `fresh` on new ones."""
     if trigger == "drift" and fresh is not None and fresh.rows >= MIN_ROWS:
         return _decide_after_drift(fresh, max_regression)
     if everything is None or everything.rows < MIN_ROWS:
         rows = everything.rows if everything else 0
         return Decision(
             False,
-            f"only {rows} rows are unseen by both the champion and this model, too few to tell them "
+            f"only {rows} rows are unseen by both the champion and this model, too few to tell "
+            f"them "
             f"apart ({MIN_ROWS} are needed); the champion stays",
         )
     shown = _show(everything)

@@ -265,11 +265,8 @@ def _groups(
                 (column.name, name, values == v) for v, name in ((0.0, "false"), (1.0, "true"))
             ]
         elif column.type in ("number", "integer"):
-            edges = (
-                np.unique(np.quantile(values[~missing], [0.25, 0.5, 0.75]))
-                if (~missing).any()
-                else []
-            )
+            known = values[~missing]
+            edges = np.unique(np.quantile(known, [0.25, 0.5, 0.75])) if len(known) else known
             quarter = np.searchsorted(edges, values, side="left")
             for k in range(len(edges) + 1) if len(edges) else ():
                 label = _name_quarter([f"{edge:.4g}" for edge in edges], k)
@@ -331,7 +328,7 @@ def measure_importance(
 
 
 def trace_curves(answers: Answers, classes: Sequence[str]) -> dict[str, Any]:
-    """Trace what the report draws: ROC and precision-recall curves, calibration, confusion, residuals."""
+    """Trace what the report draws: ROC and PR curves, calibration, confusion, residuals."""
     if answers.task == "regression":
         return {"residuals": _trace_residuals(answers)}
     curves: dict[str, Any] = {"confusion": _count_confusion(answers, len(classes))}
@@ -406,7 +403,7 @@ def _wilson(share: float, rows: int) -> tuple[float, float]:
 
 def _count_confusion(answers: Answers, classes: int) -> list[list[int]]:
     cells = answers.labels.astype(np.intp) * classes + answers.predicted.astype(np.intp)
-    return np.bincount(cells, minlength=classes * classes).reshape(classes, classes).tolist()  # type: ignore[no-any-return]
+    return np.bincount(cells, minlength=classes * classes).reshape(classes, classes).tolist()
 
 
 def _count_scores(answers: Answers) -> dict[str, Any]:

@@ -1,13 +1,12 @@
-"""Where a training job finds its inputs and leaves its results: in SageMaker's container, or in a folder.
+"""Where a training job finds its inputs and leaves its results: a container or a folder.
 
 The container's folders are told by the environment variables that the SageMaker training toolkit
 sets (`SM_CHANNEL_...`, `SM_MODEL_DIR`, `SM_OUTPUT_DIR`, `SM_HPS`; see "Environment variables" in
 its documentation); the defaults are the paths under /opt/ml that they stand for.
 """
 
-import hashlib
 import json
-import os
+import secrets
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -103,7 +102,7 @@ def read_folder(
     stage: str | None,
     now: datetime | None = None,
 ) -> Job:
-    """Make the job of a folder on this machine, which holds project.toml and the data that it names."""
+    """Make the job of a folder on this machine, which holds project.toml and the data it names."""
     settings = load_settings(folder / "project.toml", stage)
     if not settings.data.file:
         raise SettingsError("project.toml: [data] file: name the table to train on")
@@ -111,7 +110,7 @@ def read_folder(
     if not data.exists():
         raise SettingsError(f"project.toml: [data] file: there is no {data}")
     moment = (now or datetime.now(UTC)).strftime("%Y%m%d-%H%M%S")
-    unique = hashlib.sha256(f"{moment}{settings.digest}{os.getpid()}".encode()).hexdigest()[:6]
+    unique = secrets.token_hex(3)
     run = f"{settings.deployment}-{moment}-{unique}"
     labelled = folder / LABELLED
     return Job(

@@ -75,7 +75,7 @@ BETTER: Mapping[str, Mapping[str, Better]] = {
 
 @dataclass(frozen=True)
 class Answers:
-    """What a model answered for labelled rows: labels (n,), outputs (n, k), and how to read them."""
+    """What a model answered for labelled rows: labels (n,), outputs (n, k), how to read them."""
 
     task: str
     labels: FloatArray
@@ -97,7 +97,8 @@ class Answers:
         if self.task == "binary":
             hit = self.outputs[:, self.positive] >= self.threshold
             return np.where(hit, float(self.positive), float(1 - self.positive))
-        return np.argmax(self.outputs, axis=1).astype(np.float64)
+        likeliest: FloatArray = np.argmax(self.outputs, axis=1).astype(np.float64)
+        return likeliest
 
     def losses(self) -> FloatArray:
         """Give each row's own loss: log loss, or the absolute error of a regression."""
@@ -133,13 +134,14 @@ def weighted_auc(scores: FloatArray, hits: NDArray[np.bool_], weights: FloatArra
     negative = np.add.reduceat(weights[:, order] * ~hits[order], starts, axis=1)
     below = np.cumsum(negative, axis=1) - negative
     pairs: FloatArray = (positive * (below + 0.5 * negative)).sum(axis=1)
-    return pairs / (positive.sum(axis=1) * negative.sum(axis=1))
+    share: FloatArray = pairs / (positive.sum(axis=1) * negative.sum(axis=1))
+    return share
 
 
 def weighted_average_precision(
     scores: FloatArray, hits: NDArray[np.bool_], weights: FloatArray
 ) -> FloatArray:
-    """Area under the precision-recall curve as a step function (scikit-learn's average precision)."""
+    """Area under the precision-recall curve as a step function (average precision)."""
     order, starts = _tie_groups(-scores)
     positive = np.add.reduceat(weights[:, order] * hits[order], starts, axis=1)
     everything = np.add.reduceat(weights[:, order], starts, axis=1)
@@ -148,7 +150,8 @@ def weighted_average_precision(
         np.cumsum(positive, axis=1), seen, out=np.zeros_like(seen), where=seen > 0
     )
     area: FloatArray = (precision * positive).sum(axis=1)
-    return area / positive.sum(axis=1)
+    share: FloatArray = area / positive.sum(axis=1)
+    return share
 
 
 def calibration_bins(probabilities: FloatArray) -> NDArray[np.intp]:
@@ -170,7 +173,8 @@ def _mean(values: FloatArray | NDArray[np.bool_], weights: FloatArray) -> FloatA
 
 
 def _hits(answers: Answers) -> NDArray[np.bool_]:
-    return answers.labels == answers.positive
+    hits: NDArray[np.bool_] = answers.labels == answers.positive
+    return hits
 
 
 def _scores(answers: Answers) -> FloatArray:
@@ -200,7 +204,8 @@ def _accuracy(answers: Answers, weights: FloatArray) -> FloatArray:
 
 def _balanced_accuracy(answers: Answers, weights: FloatArray) -> FloatArray:
     right, _, there = _per_class(answers, weights)
-    return np.nanmean(np.where(there > 0, right / there, np.nan), axis=0)
+    mean: FloatArray = np.nanmean(np.where(there > 0, right / there, np.nan), axis=0)
+    return mean
 
 
 def _binary_counts(
@@ -226,8 +231,10 @@ def _f1(answers: Answers, weights: FloatArray) -> FloatArray:
 
 
 def _macro(values: FloatArray, there: FloatArray, answered: FloatArray) -> FloatArray:
-    """Average over the classes that occur among the labels or the answers (as scikit-learn does)."""
-    return np.nanmean(np.where((there > 0) | (answered > 0), values, np.nan), axis=0)
+    """Average over the classes that occur among labels or answers (as scikit-learn does)."""
+    known = np.where((there > 0) | (answered > 0), values, np.nan)
+    mean: FloatArray = np.nanmean(known, axis=0)
+    return mean
 
 
 def _macro_precision(answers: Answers, weights: FloatArray) -> FloatArray:
@@ -257,7 +264,7 @@ def _brier(answers: Answers, weights: FloatArray) -> FloatArray:
 
 
 def _calibration_error(answers: Answers, weights: FloatArray) -> FloatArray:
-    """Expected calibration error; for several classes, of the answered class's probability."""
+    """Average how far probabilities are off; for several classes, that of the answered one."""
     if answers.task == "binary":
         stated, happened = _scores(answers), _hits(answers)
     else:
@@ -290,7 +297,8 @@ def _absolute_error_quantile(share: float) -> Callable[[Answers, FloatArray], Fl
         reached = np.cumsum(weights[:, order], axis=1)
         wanted = share * reached[:, -1:]
         position = np.minimum((reached < wanted).sum(axis=1), len(errors) - 1)
-        return errors[order][position]
+        found: FloatArray = errors[order][position]
+        return found
 
     return quantile
 

@@ -1,4 +1,4 @@
-"""What a trial is judged by: one objective for labelled tasks, one each for anomalies and clusters."""
+"""What a trial is judged by: an objective for labelled tasks, for anomalies, for clusters."""
 
 import math
 from collections.abc import Sequence
@@ -55,7 +55,7 @@ class LabelledObjective:
         return np.hstack([probabilities, raw])
 
     def score(self, outputs: Sequence[FloatArray], validations: Sequence[IntArray]) -> list[float]:
-        """Score each fold by the better of the plain and the calibrated answers, whichever wins overall."""
+        """Score each fold, by plain or calibrated answers, whichever are better overall."""
         plain = self._score_each([out[:, : max(self.classes, 1)] for out in outputs], validations)
         if self.task == "regression":
             return plain
@@ -70,7 +70,7 @@ class LabelledObjective:
     def calibrated(
         self, outputs: Sequence[FloatArray], validations: Sequence[IntArray]
     ) -> list[FloatArray]:
-        """Calibrate each fold's answers by what the other folds teach (of one fold: the other half)."""
+        """Calibrate each fold's answers by the other folds (a single fold by its other half)."""
         raw = np.vstack([out[:, self.classes :] for out in outputs])
         labels = np.concatenate([self.labels[rows] for rows in validations])
         sizes = [len(rows) for rows in validations]
@@ -124,7 +124,7 @@ class AnomalyObjective:
 
 @dataclass
 class ClusteringObjective:
-    """Clusters: the silhouette of held-out rows, in the space that the model measures distances in."""
+    """Clusters: the silhouette of held-out rows, in the space that the model measures in."""
 
     contract: Contract
     matrix: FloatArray

@@ -12,19 +12,25 @@ _STYLE = """
 :root{color-scheme:light dark;--line:#8884;--soft:#8881;--good:#00734f;--bad:#b3261e}
 @media(prefers-color-scheme:dark){:root{--good:#4fd0a0;--bad:#ff8a80}}
 *{box-sizing:border-box}
-body{font:15px/1.5 system-ui,-apple-system,"Segoe UI",sans-serif;max-width:64rem;margin:0 auto;padding:1rem}
-h1{font-size:1.5rem;margin:.2rem 0}h2{font-size:1.15rem;margin:2rem 0 .5rem;border-bottom:1px solid var(--line)}
+body{font:15px/1.5 system-ui,-apple-system,"Segoe UI",sans-serif;max-width:64rem;margin:0 auto;
+padding:1rem}
+h1{font-size:1.5rem;margin:.2rem 0}
+h2{font-size:1.15rem;margin:2rem 0 .5rem;border-bottom:1px solid var(--line)}
 h3{font-size:1rem;margin:1rem 0 .3rem}p{margin:.4rem 0;max-width:46rem}
 .verdict{padding:.7rem 1rem;border-left:5px solid;background:var(--soft);margin:1rem 0}
 .good{border-color:var(--good)}.bad{border-color:var(--bad)}
 .yes{color:var(--good);font-weight:600}.no{color:var(--bad);font-weight:600}
-.wide{overflow-x:auto}table{border-collapse:collapse;font-variant-numeric:tabular-nums;margin:.4rem 0;min-width:50%}
-th,td{padding:.25rem .7rem .25rem 0;text-align:left;border-bottom:1px solid var(--line);vertical-align:top}
+.wide{overflow-x:auto}
+table{border-collapse:collapse;font-variant-numeric:tabular-nums;margin:.4rem 0;min-width:50%}
+th,td{padding:.25rem .7rem .25rem 0;text-align:left;border-bottom:1px solid var(--line);
+vertical-align:top}
 td.n,th.n{text-align:right}code{font-size:.9em;overflow-wrap:anywhere}
 .charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,24rem),1fr));gap:1rem}
-figure{margin:0;break-inside:avoid}figcaption{font-size:.9em}svg{width:100%;height:auto;max-width:40rem}
+figure{margin:0;break-inside:avoid}figcaption{font-size:.9em}
+svg{width:100%;height:auto;max-width:40rem}
 .note{opacity:.75;font-size:.9em}
-@media print{body{max-width:none;font-size:10.5pt;padding:0}h2{break-after:avoid}tr,figure,.verdict{break-inside:avoid}
+@media print{body{max-width:none;font-size:10.5pt;padding:0}h2{break-after:avoid}
+tr,figure,.verdict{break-inside:avoid}
 .charts{grid-template-columns:1fr 1fr}.verdict,.wide{overflow:visible}}
 """
 
@@ -101,10 +107,12 @@ def _head(
     stated = "".join(f"<div>{escape(reason)}</div>" for reason in reasons)
     return (
         f"<h1>{escape(deployment)}</h1>"
-        f"<p>A {escape(contract.task)} model that {what}: <b>{escape(chosen['candidate'])}</b>, trained on "
+        f"<p>A {escape(contract.task)} model that {what}: <b>{escape(chosen['candidate'])}</b>, "
+        f"trained on "
         f"{rows['train']:,} rows and judged on {rows['holdout']:,} that it never saw. "
         f"Run <code>{escape(run)}</code>, started by {escape(trigger)}.</p>"
-        f'<div class="verdict {"good" if passed else "bad"}"><b class="{"yes" if passed else "no"}">'
+        f'<div class="verdict {"good" if passed else "bad"}"><b '
+        f'class="{"yes" if passed else "no"}">'
         f"{verdict}</b>{stated}</div>"
     )
 
@@ -157,11 +165,13 @@ def _metrics(evaluation: Mapping[str, Any], gates: Mapping[str, Mapping[str, flo
             else "Threshold"
         )
         threshold = (
-            f"<p>{what} <b>{evaluation['threshold']:.4g}</b> on: {escape(evaluation['threshold_reason'])}."
-            f" Probabilities are {'calibrated by sigmoids' if evaluation['calibrated'] else 'the model’s own'}"
+            f"<p>{what} <b>{evaluation['threshold']:.4g}</b> on: "
+            f"{escape(evaluation['threshold_reason'])}."
+            f" Probabilities are {_say_calibration(evaluation)}"
             " (whichever had the better log loss in cross-validation).</p>"
             if positive
-            else f"<p>{what} <b>{evaluation['threshold']:.4g}</b>: {escape(evaluation['threshold_reason'])}.</p>"
+            else f"<p>{what} <b>{evaluation['threshold']:.4g}</b>: "
+            f"{escape(evaluation['threshold_reason'])}.</p>"
         )
     return (
         "<h2>How good it is</h2>"
@@ -169,6 +179,10 @@ def _metrics(evaluation: Mapping[str, Any], gates: Mapping[str, Mapping[str, flo
         + text
         + threshold
     )
+
+
+def _say_calibration(evaluation: Mapping[str, Any]) -> str:
+    return "calibrated by sigmoids" if evaluation["calibrated"] else "the model's own"
 
 
 def _champion(evaluation: Mapping[str, Any]) -> str:
@@ -199,8 +213,10 @@ def _champion(evaluation: Mapping[str, Any]) -> str:
     table = _table(head, rows) if rows else "<p>There are no rows that neither has seen.</p>"
     return (
         "<h2>Against the champion</h2>"
-        f"<p>The live model is of run <code>{escape(champion['run'])}</code>; both answered the same rows, "
-        f"compared by {escape(name_metric(evaluation['metric']))}. A model of the same quality is promoted by "
+        f"<p>The live model is of run <code>{escape(champion['run'])}</code>; both answered the "
+        f"same rows, "
+        f"compared by {escape(name_metric(evaluation['metric']))}. A model of the same quality is "
+        f"promoted by "
         f"luck in at most about {champion['lucky_rate']:.0%} of runs.</p>{table}"
     )
 
@@ -248,7 +264,8 @@ def _charts(evaluation: Mapping[str, Any], contract: Contract) -> str:
         )
         figures.append(
             (
-                "Calibration: of the rows given a probability, how many it came true for (95% limits). "
+                "Calibration: of the rows given a probability, how many it came true for (95% "
+                "limits). "
                 "On the diagonal, a probability means what it says.",
                 charts.draw_lines(
                     [series],
@@ -378,8 +395,10 @@ def _importance(evaluation: Mapping[str, Any]) -> str:
     )
     return (
         "<h2>What it rests on</h2><p>How much worse "
-        f"{escape(name_metric(evaluation['metric']))} gets when a column is shuffled among the held-out rows "
-        "(whiskers: two standard deviations over repeats). Columns that carry the same information share "
+        f"{escape(name_metric(evaluation['metric']))} gets when a column is shuffled among the "
+        f"held-out rows "
+        "(whiskers: two standard deviations over repeats). Columns that carry the same "
+        "information share "
         f"their importance.{more}</p>"
         + charts.draw_bars(bars, title="Permutation importance", digits=3)
     )
@@ -415,7 +434,8 @@ def _slices(evaluation: Mapping[str, Any]) -> str:
         else "none is worse than the other rows by more than noise"
     )
     return (
-        f"<h2>Where it is weakest</h2><p>The groups of held-out rows with the highest {kind} against the "
+        f"<h2>Where it is weakest</h2><p>The groups of held-out rows with the highest {kind} "
+        f"against the "
         f"rest; {verdict} (5%, corrected for the number of groups looked at).</p>"
         + _table([*head, f"#mean {kind}", "#95% interval", ""], rows)
     )
@@ -452,7 +472,8 @@ def _search(evaluation: Mapping[str, Any]) -> str:
         "with",
     ]
     return (
-        "<h2>What competed</h2><p>Judged by cross-validation within the training rows; the held-out rows "
+        "<h2>What competed</h2><p>Judged by cross-validation within the training rows; the "
+        "held-out rows "
         f"took no part.</p>{_table(head, rows)}{early}"
     )
 
@@ -497,15 +518,20 @@ def _data(
     split = evaluation["split"]
     return (
         "<h2>Where it comes from</h2>"
-        f"<p>{rows['total']:,} rows, {rows['fresh']:,} of them captured and labelled since the last model; "
-        f"{rows['without_target']:,} without a target were left out. Split: {escape(split['strategy'])}, "
+        f"<p>{rows['total']:,} rows, {rows['fresh']:,} of them captured and labelled since the "
+        f"last model; "
+        f"{rows['without_target']:,} without a target were left out. Split: "
+        f"{escape(split['strategy'])}, "
         f"{split['holdout']:.0%} held out."
         + (f" Commit <code>{escape(commit)}</code>." if commit else "")
         + "</p>"
         + _table(["file", "SHA-256", "version"], sources)
-        + f"<p>Exported as <b>{escape(export['family'])}</b>: {export['rows']:,} rows, with missing, unseen and "
-        f"threshold values among them, answered by the exported model and by scikit-learn differ by at most "
-        f"{export['max_abs_diff']:.2g} (bound {export['bound']:g}), {export['flips']} labels differ.</p>"
+        + f"<p>Exported as <b>{escape(export['family'])}</b>: {export['rows']:,} rows, with "
+        f"missing, unseen and "
+        f"threshold values among them, answered by the exported model and by scikit-learn differ "
+        f"by at most "
+        f"{export['max_abs_diff']:.2g} (bound {export['bound']:g}), {export['flips']} labels "
+        f"differ.</p>"
         + (f"<h3>Unusual in the data</h3><ul>{warnings}</ul>" if warnings else "")
         + "<h3>Columns</h3>"
         + _table(["column", "type", "#missing", "#distinct", "values"], columns)
@@ -527,7 +553,7 @@ def _param(value: object) -> str:
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Make a table of cells that are HTML already; a head that begins with # is a column of numbers."""
+    """Make a table of cells that are HTML already; a head with # is a column of numbers."""
     numeric = [title.startswith("#") for title in head]
     classes = [' class="n"' if is_number else "" for is_number in numeric]
     top = "".join(

@@ -1,4 +1,4 @@
-"""The search: random draws or successive halving, within a time budget, resumable after interruption.
+"""The search: random draws or successive halving, within a time budget, resumable.
 
 Each trial is judged by cross-validation inside the training rows. A trial whose folds so far are
 worse than the worst fold of the best trial is given up early, and a candidate whose defaults are
@@ -67,8 +67,13 @@ class Range:
 class Objective(Protocol):
     """What a trial is judged by: the score of a model on one fold, higher or lower being better."""
 
-    name: str
-    lower_is_better: bool
+    @property
+    def name(self) -> str:
+        """The metric."""
+
+    @property
+    def lower_is_better(self) -> bool:
+        """Which way the metric points."""
 
     def evaluate(self, model: Any, train: IntArray, validation: IntArray) -> FloatArray:
         """Fit on `train` and answer for `validation`: raw outputs, a row each."""
@@ -178,7 +183,7 @@ def search(
     report: Callable[[str], None],
     checkpoint: Checkpoint | None = None,
 ) -> Searched:
-    """Find the best candidate and hyperparameters; `draws` a candidate, the first being its defaults.
+    """Find the best candidate and hyperparameters; the first of its `draws` are its defaults.
 
     Raises TrainingError if no trial could be scored (each failure was reported as it happened).
     """
@@ -204,7 +209,7 @@ def search(
 
 
 def plan_trials(candidates: "Mapping[str, Candidate]", *, draws: int, seed: int) -> list[Trial]:
-    """List the trials: every candidate's defaults first, then its draws, candidates taking turns."""
+    """List the trials: every candidate's defaults first, then draws, candidates taking turns."""
     queues: list[list[Trial]] = []
     for name, candidate in candidates.items():
         params = [dict(candidate.defaults)]

@@ -1,4 +1,4 @@
-"""Splits that do not leak: the holdout by random strata, by time or by group, and folds within the rest.
+"""Splits that do not leak: the holdout by strata, time or group, and folds within the rest.
 
 Membership comes from a hash of the row's encoded vector, not from its position: the rows with the
 lowest hashes of each class are held out. A row that is held out today is held out tomorrow, when
@@ -26,7 +26,7 @@ _SMALLEST_NAN = np.uint64(0x7FF8000000000000)
 
 @dataclass(frozen=True)
 class Split:
-    """Row positions of both sides, the units that a bootstrap resamples, and how the cut was made."""
+    """Row positions of both sides, the units that a bootstrap resamples, how the cut was made."""
 
     train: IntArray
     holdout: IntArray
@@ -80,8 +80,10 @@ def split_rows(
         split = _split_at_random(matrix, holdout, seed, strata)
     if len(split.holdout) < MIN_HOLDOUT_ROWS or len(split.train) < MIN_TRAIN_ROWS:
         raise TrainingError(
-            f"{n} usable rows leave {len(split.train)} to train on and {len(split.holdout)} held out "
-            f"(split strategy {strategy!r}); at least {MIN_TRAIN_ROWS} and {MIN_HOLDOUT_ROWS} are needed: "
+            f"{n} usable rows leave {len(split.train)} to train on and {len(split.holdout)} held "
+            f"out "
+            f"(split strategy {strategy!r}); at least {MIN_TRAIN_ROWS} and {MIN_HOLDOUT_ROWS} are "
+            f"needed: "
             "bring more rows, or change [split]"
         )
     return split
@@ -207,7 +209,8 @@ def _split_by_time(matrix: FloatArray, holdout: float, times: FloatArray | None)
     held = known >= cut  # equal times stay on one side
     if held.all():
         raise TrainingError(
-            "the time column holds one moment for most rows, so there is no later part to hold out: "
+            "the time column holds one moment for most rows, so there is no later part to hold "
+            "out: "
             'use [split] strategy = "random"'
         )
     # Neighbours in time are alike: the bootstrap resamples blocks of them, about n^(1/3) rows each.

@@ -237,7 +237,7 @@ def read_data(job: Job, log: Log) -> Data:
 
 
 def _read_labelled(paths: list[Path], frame: pd.DataFrame, job: Job) -> pd.DataFrame:
-    """Read captured rows that were joined with their labels; the newest label of a prediction counts."""
+    """Read captured rows joined with their labels; the newest label of a prediction counts."""
     found = tables.read_table(paths)
     if "prediction_id" in found.columns:
         found = found.drop_duplicates("prediction_id", keep="last", ignore_index=True)
@@ -258,7 +258,7 @@ def _read_times(table: pd.DataFrame, contract: Contract) -> FloatArray | None:
     if contract.time_column is None or contract.time_column not in table.columns:
         return None
     values = table[contract.time_column]
-    if np.issubdtype(values.dtype, np.datetime64):
+    if pd.api.types.is_datetime64_any_dtype(values):
         stamps = values.to_numpy(dtype="datetime64[us]")
         seconds = stamps.astype(np.int64) / 1e6
         return np.where(np.isnat(stamps), np.nan, seconds)
@@ -318,7 +318,8 @@ def split_data(job: Job, data: Data, log: Log) -> Split:
         groups=data.groups,
     )
     log.say(
-        f"split {settings.strategy}: {len(split.train)} rows to train on, {len(split.holdout)} held out"
+        f"split {settings.strategy}: {len(split.train)} rows to train on, {len(split.holdout)} "
+        f"held out"
     )
     return split
 
@@ -433,7 +434,7 @@ def _log_loss(contract: Contract, labels: FloatArray, outputs: list[FloatArray])
 
 
 def _publish(name: str, score: float, lower_is_better: bool, log: Log) -> None:
-    """Print the metric as the lines that the template's regular expressions read (no time in front)."""
+    """Print the metric as the lines that the template's regular expressions read."""
     print(f"metric:{name}={score:.10g}", flush=True)
     print(f"metric:objective={-score if lower_is_better else score:.10g}", flush=True)
 
@@ -444,7 +445,7 @@ def _threads(matrix: FloatArray) -> Iterator[None]:
     if matrix.size >= SMALL_CELLS:
         yield
         return
-    from threadpoolctl import threadpool_limits
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     with threadpool_limits(limits=1):
         yield
@@ -488,7 +489,8 @@ def _threshold(
 ) -> Threshold | None:
     contract = data.contract
     if contract.task == "binary":
-        assert chosen.outputs is not None and data.labels is not None
+        assert chosen.outputs is not None
+        assert data.labels is not None
         positive = contract.positive_index
         if chosen.searched.best.candidate == "dummy":
             return Threshold(0.5, "the model answers every row alike, so it stays at 0.5")
@@ -508,7 +510,7 @@ def _threshold(
 
 
 def export_with_proof(data: Data, split: Split, model: Model, log: Log) -> ExportedModel:
-    """Export to tables and ONNX; raises ExportError unless both answer what scikit-learn answers."""
+    """Export to tables and ONNX; raises ExportError unless both answer as scikit-learn does."""
     exported: Exported = export_model(
         model.estimator, model.contract, _background(data, split), model.threshold
     )
@@ -654,7 +656,7 @@ def _evaluate_clusters(
 
 
 def compare_with_champion(job: Job, data: Data, split: Split, model: Model, log: Log) -> Compared:
-    """Let champion and challenger answer the holdout rows that the champion was not trained on either."""
+    """Let both models answer the holdout rows that the champion was not trained on either."""
     if job.champion is None:
         return Compared(
             None, None, None, Decision(True, "the first model: there is no champion to beat")
@@ -687,7 +689,7 @@ def compare_with_champion(job: Job, data: Data, split: Split, model: Model, log:
 
 
 def _champion_matrix(champion: Champion, data: Data, rows: IntArray) -> FloatArray:
-    """Encode rows as the champion was taught to, leaving out limits that it had and we no longer have."""
+    """Encode rows as the champion was taught to, without the limits that it had."""
     relaxed = replace(
         champion.contract,
         columns=tuple(
@@ -785,9 +787,9 @@ def build_baseline(data: Data, split: Split, model: Model) -> bytes:
     """Summarise the training rows, and the model's answers for rows that it was not fitted on."""
     contract = model.contract
     columns = {name: data.frame[name].to_numpy()[split.train] for name in contract.column_names}
-    times = None if data.times is None else data.times[split.train]
-    if times is not None and not np.isfinite(times).all():
-        times = None
+    times = None
+    if data.times is not None and np.isfinite(data.times[split.train]).all():
+        times = data.times[split.train].tolist()
     baseline = drift.build_baseline(
         contract,
         columns,
@@ -833,7 +835,7 @@ def describe_evaluation(
     evaluated: Evaluated,
     compared: Compared,
 ) -> dict[str, Any]:
-    """Make evaluation.json: everything that the gates, the registry, the monitor and the report read."""
+    """Make evaluation.json: what the gates, the registry, the monitor and the report read."""
     task, searched = model.contract.task, chosen.searched
     champion = None
     if compared.champion is not None:

@@ -1,4 +1,4 @@
-"""report.html: one file that stands alone, says what was decided, and escapes what the data says."""
+"""report.html: one file that stands alone, says what was decided, and escapes the data."""
 
 import re
 from html.parser import HTMLParser
@@ -73,7 +73,13 @@ def evaluation(**changes: Any) -> dict[str, Any]:
         "rows": {"total": 100, "train": 75, "holdout": 25, "fresh": 0, "without_target": 2},
         "split": {"strategy": "random", "holdout": 0.25},
         "quality": {"warnings": [NASTY], "columns": {NASTY: {"missing": 1, "distinct": 2}}},
-        "export": {"family": "linear", "rows": 99, "max_abs_diff": 1e-15, "flips": 0, "bound": 1e-12},
+        "export": {
+            "family": "linear",
+            "rows": 99,
+            "max_abs_diff": 1e-15,
+            "flips": 0,
+            "bound": 1e-12,
+        },
         "curves": {
             "confusion": [[10, 2], [1, 12]],
             "roc": [{"class": "yes", "points": [[0, 0], [0.1, 0.9], [1, 1]]}],
@@ -101,7 +107,7 @@ def evaluation(**changes: Any) -> dict[str, Any]:
     }
 
 
-CONTRACT = Contract("binary", (Column(NASTY, "number"),), target=NASTY, classes=("no", "yes"))
+CONTRACT = Contract("binary", (Column(NASTY, "number"),), target=f"{NASTY}!", classes=("no", "yes"))
 
 
 def render(found: dict[str, Any], gates: Any = None, contract: Contract = CONTRACT) -> str:
@@ -144,7 +150,7 @@ def test_the_verdict_follows_decision_and_gates() -> None:
 
 
 def test_gates_are_read_both_ways() -> None:
-    """A floor on what should be high, a ceiling on what should be low, and what was not measured."""
+    """A floor on what should be high, a ceiling on what should be low, and the unmeasured."""
     gates = {"minimum": {"roc_auc": 0.9, "f1": 0.5}, "maximum": {"log_loss": 0.1}}
     assert find_missed_gates(evaluation(), gates) == [
         "F1 was not measured",
@@ -171,14 +177,29 @@ def test_other_tasks_have_reports_of_their_own(task: str) -> None:
     """Residuals, anomaly scores, clusters: what fits the task is drawn."""
     curves = {
         "regression": {
-            "residuals": {"edges": [0, 1, 2], "counts": [3, 4], "points": [[1, 2], [2, 2]], "bias": 0.1}
+            "residuals": {
+                "edges": [0, 1, 2],
+                "counts": [3, 4],
+                "points": [[1, 2], [2, 2]],
+                "bias": 0.1,
+            }
         },
         "anomaly": {
-            "anomalies": {"edges": [0, 1, 2], "real": [3, 1], "unreal": [1, 3], "flagged_share": 0.01}
+            "anomalies": {
+                "edges": [0, 1, 2],
+                "real": [3, 1],
+                "unreal": [1, 3],
+                "flagged_share": 0.01,
+            }
         },
         "clustering": {
             "clusters": [
-                {"cluster": "0", "rows": 3, "share": 0.3, "differs": [{"feature": "x", "deviations": 1.2}]},
+                {
+                    "cluster": "0",
+                    "rows": 3,
+                    "share": 0.3,
+                    "differs": [{"feature": "x", "deviations": 1.2}],
+                },
                 {"cluster": "1", "rows": 7, "share": 0.7},
             ]
         },

@@ -70,7 +70,7 @@ def test_defaults_of_every_candidate_come_first() -> None:
 
 def test_draws_depend_on_the_seed_only() -> None:
     """The same seed plans the same trials whatever other candidates there are."""
-    alone = [t for t in plan_trials({"a": candidate("a")}, draws=5, seed=7)]
+    alone = plan_trials({"a": candidate("a")}, draws=5, seed=7)
     both = plan_trials({"b": candidate("b"), "a": candidate("a")}, draws=5, seed=7)
     assert [t.params for t in both if t.candidate == "a"] == [t.params for t in alone]
     assert [t.params for t in alone] != [
@@ -85,7 +85,7 @@ def test_a_list_of_values_is_tried_in_turn() -> None:
 
 
 def test_hopeless_trials_are_given_up() -> None:
-    """A trial that is worse on its first fold than the best ever was is not fitted on the others."""
+    """A trial worse on its first fold than the best ever was is not fitted on the others."""
     objective = Parabola()
     found = run(objective, candidate(start=0.3))
     assert len(objective.fitted) < 3 * len(found.trials)
@@ -140,7 +140,7 @@ def test_halving_spends_rows_on_survivors_only() -> None:
 
 
 def test_an_interrupted_search_fits_nothing_twice(tmp_path: Path) -> None:
-    """With a checkpoint of the same job, the second attempt ends the same and fits nothing again."""
+    """With a checkpoint of the same job, the second attempt ends the same without fitting."""
     first, second, other = Parabola(), Parabola(), Parabola()
     before = run(first, candidate(), checkpoint=Checkpoint(tmp_path, "job"))
     with (tmp_path / "search.jsonl").open("a") as file:
