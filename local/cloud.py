@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import os
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -15,14 +16,18 @@ from urllib.parse import parse_qs
 
 import boto3
 from botocore.config import Config
+from botocore.exceptions import UnknownServiceError
 from moto.core.base_backend import BackendDict
 from moto.core.config import default_user_config
+from moto.core.request import Request
+from moto.core.routing import ServiceOperationRouter, get_service_router
 from moto.moto_api._internal.models import moto_api_backend
 from moto.moto_server.werkzeug_app import (
     DomainDispatcherApplication,
     MotoRequestHandler,
     create_backend_app,
 )
+from werkzeug.exceptions import NotFound
 from werkzeug.serving import make_server
 
 from local import cloudformation, codedeploy, functions, gateway, identity
@@ -303,12 +308,24 @@ class _Door:
         return [body]
 
 
-def _action(service: str, environ: Mapping[str, Any]) -> str:
-    """Name the call as IAM does, as far as the request shows it."""
+def _action(service: str, environ: dict[str, Any]) -> str:
+    """Name the operation that a request asks for (`sqs:SendMessage`)."""
     target = environ.get("HTTP_X_AMZ_TARGET", "")
     if target:
         return f"{service}:{target.rsplit('.', 1)[-1]}"
-    query = parse_qs(environ.get("QUERY_STRING", ""))
-    if "Action" in query:
-        return f"{service}:{query['Action'][0]}"
-    return f"{service}:{environ['REQUEST_METHOD']} {environ.get('PATH_INFO', '')}"
+    if environ.get("CONTENT_TYPE", "").startswith("application/x-www-form-urlencoded"):
+        body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+        environ["wsgi.input"] = io.BytesIO(body)
+        form = parse_qs(body.decode("utf-8", "replace"))
+        if "Action" in form:
+            return f"{service}:{form['Action'][0]}"
+    try:
+        operation, _ = _router(service).match(Request(environ))
+    except (NotFound, UnknownServiceError):
+        return f"{service}:{environ['REQUEST_METHOD']} {environ.get('PATH_INFO', '')}"
+    return f"{service}:{operation.name}"
+
+
+@lru_cache
+def _router(service: str) -> ServiceOperationRouter:
+    return get_service_router(service)

@@ -15,7 +15,7 @@ __all__ = ["cloud", "host"]
 
 @pytest.fixture(scope="module")
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
-    """One running cloud; a simulated minute passes in a second."""
+    """Run one cloud; a simulated minute passes in a second."""
     folder: Path = tmp_path_factory.mktemp("cloud")
     with Cloud(folder, rate=60.0, processes=4) as running:
         yield running

@@ -141,13 +141,13 @@ def until(true: Callable[[], bool]) -> None:
 
 @pytest.fixture(scope="module")
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """A cloud whose clock is moved by the tests alone, but for real seconds."""
+    """Run a cloud whose clock is moved by the tests alone, but for real seconds."""
     with Cloud(tmp_path_factory.mktemp("cloud"), processes=2) as running:
         yield running
 
 
 def test_moto_is_the_version_that_the_api_was_extended_for() -> None:
-    """moto 5.2.5 has no PutLifecycleEventHookExecutionStatus."""
+    """Moto 5.2.5 has no PutLifecycleEventHookExecutionStatus."""
     assert moto.__version__ == "5.2.5"
 
 

@@ -18,7 +18,7 @@ from tests.local.assembly import BUCKET, function, template, write_assembly
 
 @pytest.fixture(scope="module")
 def name(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A deployed function with an alias `live` on version 1."""
+    """Deploy a function with an alias `live` on version 1."""
     return deploy(cloud, tmp_path_factory.mktemp("assembly"))
 
 
@@ -101,7 +101,7 @@ def test_warm_processes_are_used_again(cloud: Cloud, name: str) -> None:
 def test_failures(
     cloud: Cloud, name: str, event: dict[str, Any], error_type: str, message: str
 ) -> None:
-    """An exception, an exit and a timeout are told apart, in Lambda's words; the next call works."""
+    """Exception, exit and timeout are told apart in Lambda's words; the next call works."""
     answer = cloud.client("lambda").invoke(
         FunctionName=name, Qualifier="live", Payload=json.dumps(event), LogType="Tail"
     )

@@ -180,7 +180,7 @@ def api() -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def url(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The deployed API's address."""
+    """Return the deployed API's address."""
     folder = tmp_path_factory.mktemp("out")
     assembly = write_assembly(folder, {"rest": template(api(), {"Api": {"Ref": "Api"}})})
     return cloud.api_url(cloud.deploy(assembly)["rest"]["Api"])
