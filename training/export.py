@@ -18,8 +18,15 @@ import numpy as np
 import numpy.typing as npt
 
 from core.contract import Contract
-from core.engine import AT_MOST_OR_MISSING, FORMAT, ONNX_INPUT, ONNX_OUTPUT, decide, load_engine
-from core.engine import read_header as read_header
+from core.engine import (
+    AT_MOST_OR_MISSING,
+    FORMAT,
+    ONNX_INPUT,
+    ONNX_OUTPUT,
+    decide,
+    load_engine,
+    read_header,
+)
 from core.errors import ExportError
 from training.folding import NotFoldable, Tables, fold_model, fold_preparation
 from training.graphs import OPSET, SINGLE_ML_OPSET, build_around, build_graph
