@@ -7,5 +7,5 @@ from tests.infra.synthesis import Templates, settings_of, synthesise
 
 @pytest.fixture(scope="package")
 def templates() -> Templates:
-    """The templates of stage dev with every setting at its default."""
+    """Give the templates of stage dev with every setting at its default."""
     return synthesise(settings_of())

@@ -5,7 +5,7 @@ import tempfile
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from aws_cdk import App
 
@@ -59,9 +59,7 @@ def synthesise(
     settings: Settings, *, outdir: Path | None = None, packager: Packager | None = None
 ) -> Templates:
     """Give the templates by their part: training, serving, monitoring."""
-    app = App(
-        outdir=str(outdir) if outdir else None, context=CONTEXT, analytics_reporting=False
-    )
+    app = App(outdir=str(outdir) if outdir else None, context=CONTEXT, analytics_reporting=False)
     make_stacks(app, settings=settings, packager=packager or TinyPackager(), commit="c" * 40)
     folder = Path(app.synth().directory)
     return {
@@ -90,7 +88,7 @@ def only(templates: Templates, kind: str) -> dict[str, Any]:
 class Resolver:
     """Evaluate intrinsics as a deployment would, with made-up names for what AWS names."""
 
-    PSEUDO = {
+    PSEUDO: ClassVar[dict[str, str]] = {
         "AWS::Region": "eu-west-1",
         "AWS::AccountId": "123456789012",
         "AWS::Partition": "aws",

@@ -44,7 +44,7 @@ def small_project(folder: Path) -> Path:
         "core/sums.py": "def add(a, b):\n    return a + b\n",
         "lambdas/__init__.py": "",
         "lambdas/tiny/__init__.py": "",
-        "lambdas/tiny/handler.py": "KINDS = {'a', 'b', 'c'}\n\n\ndef handler(event, context):\n    ...\n",
+        "lambdas/tiny/handler.py": "KINDS = {'a', 'b'}\n\n\ndef handler(event, context): ...\n",
         "lambdas/tiny/requirements.txt": "# none\n",
         "lambdas/other/handler.py": "",
         "training/train.py": "print('trained')\n",
@@ -116,7 +116,7 @@ class TestContents:
         info = tmp_path / "thing-1.2.dist-info"
         info.mkdir()
         (info / "METADATA").write_text(
-            "Metadata-Version: 2.1\nName: thing\nVersion: 1.2\nSummary: it\n\nVersion: a long readme"
+            "Metadata-Version: 2.1\nName: thing\nVersion: 1.2\nSummary: it\n\nVersion: a readme"
         )
         (info / "RECORD").write_text("")
         _strip(tmp_path)

@@ -166,7 +166,7 @@ def test_serving_settings_reach_the_api(changed: Templates) -> None:
 
 
 def test_each_kind_of_caller() -> None:
-    """iam signs, api_key brings a key, open asks nothing; preflights and public pages are open."""
+    """Callers sign (iam), bring a key (api_key) or nothing (open); preflights are open."""
 
     def methods(auth: str, **more: Any) -> dict[tuple[str, str], tuple[str, bool]]:
         given = synthesise(settings_of({"serving": {"auth": auth, **more}}))
@@ -179,9 +179,7 @@ def test_each_kind_of_caller() -> None:
                 p["AuthorizationType"],
                 p.get("ApiKeyRequired", False),
             )
-            for p in (
-                r["Properties"] for r in resources(given, "AWS::ApiGateway::Method").values()
-            )
+            for p in (r["Properties"] for r in resources(given, "AWS::ApiGateway::Method").values())
         }
 
     assert set(methods("iam").values()) == {("AWS_IAM", False)}

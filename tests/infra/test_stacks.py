@@ -48,11 +48,7 @@ def replaced_by_change_of(template: dict[str, Any], name: str) -> set[str]:
                 path.split("/")[2] for path in schema.schema.get("createOnlyProperties", [])
             }
             for key, value in resource.get("Properties", {}).items():
-                if (
-                    key in create_only
-                    and references(value, source)
-                    and logical_id not in replaced
-                ):
+                if key in create_only and references(value, source) and logical_id not in replaced:
                     replaced.add(logical_id)
                     changed.add(logical_id)  # who refers to it now sees another name
     return replaced
@@ -91,7 +87,9 @@ class TestOnePointer:
         assert parameter["Default"] == "none"
         assert parameter["MaxLength"] == 256
         assert pattern.match("none")
-        assert pattern.match("s3://bucket.name/models/churn-dev-20261121-021500-abcdef/output/model/")
+        assert pattern.match(
+            "s3://bucket.name/models/churn-dev-20261121-021500-abcdef/output/model/"
+        )
         assert not pattern.match("s3://bucket/models/run")
         assert not pattern.match("")
 
@@ -102,7 +100,9 @@ class TestOnePointer:
         (alias,) = resources(templates, "AWS::Lambda::Alias").values()
         policy = alias["UpdatePolicy"]["CodeDeployLambdaAliasUpdate"]
         group = only(templates, "AWS::CodeDeploy::DeploymentGroup")
-        alarms = [next(iter(alarm["Name"].values())) for alarm in group["AlarmConfiguration"]["Alarms"]]
+        alarms = [
+            next(iter(alarm["Name"].values())) for alarm in group["AlarmConfiguration"]["Alarms"]
+        ]
         assert set(policy) == {"ApplicationName", "BeforeAllowTrafficHook", "DeploymentGroupName"}
         assert len(alarms) == 2
         assert set(alarms) <= set(alias["DependsOn"])
@@ -117,7 +117,7 @@ class TestOnePointer:
 class TestEnvironments:
     @pytest.mark.parametrize("stage", ["dev", "local", "prod"])
     def test_every_function_reads_the_environment_it_is_given(self, stage: str) -> None:
-        """`env.py` of each function accepts what the template sets, for each stage of project.toml."""
+        """`env.py` of each function accepts what the template sets, in every stage."""
         given = synthesise(settings_of({"serving": {"cors_origins": ["https://a.example"]}}, stage))
         resolver = Resolver(given)
         seen = set()
@@ -177,9 +177,7 @@ class TestChecks:
             # W6001: an output may repeat another stack's, so that a reader finds it in this one.
             found = cfnlint.api.lint(
                 path.read_text(),
-                config=ManualArgs(
-                    regions=["eu-west-1"], ignore_checks=["W3005", "W6001"]
-                ),
+                config=ManualArgs(regions=["eu-west-1"], ignore_checks=["W3005", "W6001"]),
             )
             assert [f"{path.name}: {match}" for match in found] == []
 
