@@ -30,7 +30,7 @@ from moto.moto_server.werkzeug_app import (
 from werkzeug.exceptions import NotFound
 from werkzeug.serving import make_server
 
-from local import cloudformation, codedeploy, functions, gateway, identity
+from local import cloudformation, codedeploy, functions, gateway, identity, registry
 from local.clock import Clock
 from local.seams import Seams
 
@@ -99,6 +99,7 @@ class Cloud:
             self.stacks = cloudformation.install(self)
             self.functions = functions.install(self)
             self.codedeploy = codedeploy.install(self)
+            registry.install(self)
             self._serve()
             self.gateway = gateway.Gateway(self)
             self._start_parts()

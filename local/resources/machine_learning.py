@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from moto.sagemaker.models import sagemaker_backends
-
 from local.resources.base import Kind, Made, Order, ResourceError, tags
 
 
@@ -32,12 +30,8 @@ class ModelPackageGroup(Kind):
 
     def delete(self, order: Order) -> None:
         """Delete the group; as on AWS, one that holds packages is refused."""
-        name = order["ModelPackageGroupName"]
-        client = order.cloud.client("sagemaker")
-        if client.list_model_packages(ModelPackageGroupName=name)["ModelPackageSummaryList"]:
-            raise ResourceError(
-                f"Cannot delete Model Package Group {name}: it still has Model Packages"
-            )
-        # moto has no DeleteModelPackageGroup.
-        backend = sagemaker_backends[order.cloud.account][order.cloud.region]
-        backend.model_package_groups.pop(name, None)
+        order.discard(
+            "sagemaker",
+            "DeleteModelPackageGroup",
+            ModelPackageGroupName=order["ModelPackageGroupName"],
+        )

@@ -8,6 +8,7 @@ from typing import Any
 
 import moto
 import pytest
+from botocore.exceptions import ClientError
 from botocore.session import get_session
 
 from local.cloud import Cloud
@@ -249,6 +250,21 @@ def test_a_bucket_with_objects_is_not_deleted(cloud: Cloud) -> None:
     cloud.client("s3").delete_object(Bucket="holds-data", Key="k")
     client.delete_stack(StackName="holds")
     assert cloud.stacks.wait(stack) == "DELETE_COMPLETE"
+
+
+def test_a_group_that_holds_packages_is_not_deleted(cloud: Cloud) -> None:
+    """Packages are deleted first, then the group; moto 5.2.5 has neither operation."""
+    client = cloud.client("sagemaker")
+    client.create_model_package_group(ModelPackageGroupName="held")
+    arn = client.create_model_package(ModelPackageGroupName="held", ModelApprovalStatus="Approved")[
+        "ModelPackageArn"
+    ]
+    with pytest.raises(ClientError, match="still has Model Packages"):
+        client.delete_model_package_group(ModelPackageGroupName="held")
+    client.delete_model_package(ModelPackageName=arn)
+    assert client.list_model_packages(ModelPackageGroupName="held")["ModelPackageSummaryList"] == []
+    client.delete_model_package_group(ModelPackageGroupName="held")
+    assert client.list_model_package_groups()["ModelPackageGroupSummaryList"] == []
 
 
 SHAPES = get_session().get_service_model("sqs")

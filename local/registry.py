@@ -1,0 +1,41 @@
+"""The model registry's deletions, which moto's SageMaker lacks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from moto.core.responses import EmptyResult
+from moto.sagemaker.exceptions import ConflictException
+from moto.sagemaker.responses import SageMakerResponse
+
+if TYPE_CHECKING:
+    from local.cloud import Cloud
+
+
+def install(cloud: Cloud) -> None:
+    """Add DeleteModelPackage and DeleteModelPackageGroup, for the life of the cloud."""
+    cloud.seams.add(SageMakerResponse, "delete_model_package", _delete_model_package)
+    cloud.seams.add(SageMakerResponse, "delete_model_package_group", _delete_model_package_group)
+
+
+def _delete_model_package(response: SageMakerResponse) -> EmptyResult:
+    backend = response.sagemaker_backend
+    package = backend.describe_model_package(response._get_param("ModelPackageName"))
+    del backend.model_packages[package.arn]
+    names = backend.model_package_name_mapping
+    for name in [name for name, arn in names.items() if arn == package.arn]:
+        del names[name]
+    return EmptyResult()
+
+
+def _delete_model_package_group(response: SageMakerResponse) -> EmptyResult:
+    backend = response.sagemaker_backend
+    name = response._get_param("ModelPackageGroupName").rsplit("/", 1)[-1]
+    group = backend.describe_model_package_group(name)
+    held = backend.model_packages.values()
+    if any(package.model_package_group_name == name for package in held):
+        raise ConflictException(
+            f"Cannot delete Model Package Group {group.arn}: it still has Model Packages."
+        )
+    del backend.model_package_groups[name]
+    return EmptyResult()
