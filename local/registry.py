@@ -1,4 +1,4 @@
-"""The model registry's deletions, which moto's SageMaker lacks."""
+"""The deletion of a model package group, which moto's SageMaker lacks."""
 
 from __future__ import annotations
 
@@ -13,19 +13,8 @@ if TYPE_CHECKING:
 
 
 def install(cloud: Cloud) -> None:
-    """Add DeleteModelPackage and DeleteModelPackageGroup, for the life of the cloud."""
-    cloud.seams.add(SageMakerResponse, "delete_model_package", _delete_model_package)
+    """Add DeleteModelPackageGroup, for the life of the cloud."""
     cloud.seams.add(SageMakerResponse, "delete_model_package_group", _delete_model_package_group)
-
-
-def _delete_model_package(response: SageMakerResponse) -> EmptyResult:
-    backend = response.sagemaker_backend
-    package = backend.describe_model_package(response._get_param("ModelPackageName"))
-    del backend.model_packages[package.arn]
-    names = backend.model_package_name_mapping
-    for name in [name for name, arn in names.items() if arn == package.arn]:
-        del names[name]
-    return EmptyResult()
 
 
 def _delete_model_package_group(response: SageMakerResponse) -> EmptyResult:

@@ -253,7 +253,7 @@ def test_a_bucket_with_objects_is_not_deleted(cloud: Cloud) -> None:
 
 
 def test_a_group_that_holds_packages_is_not_deleted(cloud: Cloud) -> None:
-    """Packages are deleted first, then the group; moto 5.2.5 has neither operation."""
+    """Packages are deleted first, then the group (moto 5.2.5 has no such operation)."""
     client = cloud.client("sagemaker")
     client.create_model_package_group(ModelPackageGroupName="held")
     arn = client.create_model_package(ModelPackageGroupName="held", ModelApprovalStatus="Approved")[
