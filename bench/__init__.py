@@ -1,0 +1,1 @@
+"""Measurements beside peers, one command each: `python -m bench --help`."""

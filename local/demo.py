@@ -206,7 +206,7 @@ class Demo:
             Period=60,
             Statistics=["SampleCount"],
         )
-        return round(sum(point["SampleCount"] for point in found["Datapoints"]))
+        return int(sum(point["SampleCount"] for point in found["Datapoints"]))
 
     # -- acting ---------------------------------------------------------------------------------
 

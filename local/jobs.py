@@ -114,6 +114,10 @@ class Jobs:
             jobs._emit_package(arn, None)
             return arn
 
+        def delete_model_package(response: Any) -> Any:
+            jobs._delete_package(str(response._get_param("ModelPackageName")))
+            return ActionResult({})
+
         def update_model_package(backend: Any, *args: Any, **kw: Any) -> Any:
             return jobs._update_package(backend, update_package, *args, **kw)
 
@@ -125,6 +129,7 @@ class Jobs:
             create_hyper_parameter_tuning_job,
         )
         add(SageMakerResponse, "stop_training_job", stop_training_job)
+        add(SageMakerResponse, "delete_model_package", delete_model_package)
         add(SageMakerResponse, "stop_hyper_parameter_tuning_job", stop_hyper_parameter_tuning_job)
         add(
             SageMakerResponse,
@@ -528,6 +533,15 @@ class Jobs:
         self._cloud.events.emit(
             "aws.sagemaker", "SageMaker Model Package State Change", _plain(detail), [package.arn]
         )
+
+    def _delete_package(self, name: str) -> None:
+        backend = self._backend()
+        arn = backend.model_package_name_mapping.get(name, name)
+        if arn not in backend.model_packages:
+            raise ValidationError(message=f"Model Package {name} does not exist.")
+        package = backend.model_packages.pop(arn)
+        for known in (package.model_package_name, arn):
+            backend.model_package_name_mapping.pop(known, None)
 
     def _update_package(
         self, backend: Any, update: Callable[..., Any], *args: Any, **kw: Any

@@ -446,3 +446,16 @@ def test_model_packages_emit_their_changes_and_keep_what_is_not_named(factory: F
     assert described["CustomerMetadataProperties"] == {"run": "r1", "promotion": "live"}
     assert described["ApprovalDescription"] == "good"
     assert described["ModelApprovalStatus"] == "Approved"
+
+
+def test_a_deleted_model_package_is_gone(factory: Factory) -> None:
+    """DeleteModelPackage, which moto 5.2.5 lacks, forgets the package and refuses unknown ones."""
+    factory.sagemaker.create_model_package_group(ModelPackageGroupName="group")
+    package = factory.sagemaker.create_model_package(
+        ModelPackageGroupName="group", ModelApprovalStatus="Approved"
+    )["ModelPackageArn"]
+    factory.sagemaker.delete_model_package(ModelPackageName=package)
+    listed = factory.sagemaker.list_model_packages(ModelPackageGroupName="group")
+    assert listed["ModelPackageSummaryList"] == []
+    with pytest.raises(factory.sagemaker.exceptions.ClientError, match="does not exist"):
+        factory.sagemaker.delete_model_package(ModelPackageName=package)
