@@ -13,6 +13,7 @@ import pyarrow.csv
 import pyarrow.parquet
 from numpy.typing import NDArray
 
+from core.cells import BLANKS, FALSE_WORDS, MISSING, MISSING_AMONG_NUMBERS, TRUE_WORDS
 from core.contract import (
     LARGEST_INTEGER,
     Column,
@@ -26,15 +27,6 @@ IntArray: TypeAlias = NDArray[np.int64]
 ObjectArray: TypeAlias = NDArray[np.object_]
 Series: TypeAlias = "pd.Series[Any]"
 
-# Cells that mean "no value", whatever the column holds (compared in lower case, without blanks).
-MISSING = ("", "na", "n/a", "nan", "null", "none", "#n/a", "<na>", "nat", "\\n", "missing")
-# Cells that mean "no value" in a column of numbers or dates.
-MISSING_AMONG_NUMBERS = (*MISSING, "?", "-", "--", ".", "unknown", "#value!", "#div/0!", "#ref!")
-
-TRUE_WORDS = ("true", "t", "yes", "y", "on", "1")
-FALSE_WORDS = ("false", "f", "no", "n", "off", "0")
-
-BLANKS = " \t\r\n\u00a0\u2007\u202f\ufeff"
 _ISO_DATE = r"^\d{4}-\d{2}-\d{2}([ T]\d{2}:\d{2}.*)?$"
 _DATE_FORMATS = (
     "%d.%m.%Y",

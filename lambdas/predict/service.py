@@ -6,9 +6,10 @@ from typing import Any, NamedTuple, Protocol
 
 import orjson
 
+from core.answers import choose_answer, find_unseen, unseen_codes
 from core.bundle import MODEL, Bundle
 from core.contract import Column, Contract
-from core.engine import Explanation, Header, TableEngine, decide, load_engine, read_header
+from core.engine import Explanation, Header, TableEngine, load_engine, read_header
 from core.errors import ContractError, EngineError, Problem
 from core.rows import LabelEntry
 
@@ -75,8 +76,8 @@ class Model:
             self._engine = open_engine(bundle)
         if self._header.features != tuple(f.name for f in self.contract.features):
             raise EngineError("model.json and contract.json disagree on the encoded vector")
-        self._answer = _choose_answer(self._header, self.contract)
-        self._codes = _unseen_codes(self.contract)
+        self._answer = choose_answer(self._header, self.contract)
+        self._codes = unseen_codes(self.contract)
         self._tail = b',"model":' + orjson.dumps(self.name) + b"}"
         self._documents: dict[str, dict[str, Any]] = {}
         # The first call of anything is the slowest: let it be part of init.
@@ -110,8 +111,7 @@ class Model:
         answers = [answer(i, o) for i, o in zip(ids, outputs, strict=True)]
         if self._codes:
             for given, vector in zip(answers, vectors, strict=True):
-                unseen = [name for place, code, name in self._codes if vector[place] == code]
-                if unseen:
+                if unseen := find_unseen(self._codes, vector):
                     given["unseen"] = unseen
         if explain:
             self._explain(vectors, answers)
@@ -167,53 +167,6 @@ class Model:
                 "the request does not fit the model",
                 [Problem(None, None, str(error), "cannot_explain")],
             ) from error
-
-
-def _choose_answer(
-    header: Header, contract: Contract
-) -> Callable[[str, list[float]], dict[str, Any]]:
-    """Return the function from an id and outputs to one prediction of the response."""
-    if contract.is_classification:
-        classes = contract.classes
-
-        def classify(identifier: str, outputs: list[float]) -> dict[str, Any]:
-            return {
-                "id": identifier,
-                "label": decide(header, outputs),
-                "probabilities": dict(zip(classes, outputs, strict=True)),
-            }
-
-        return classify
-    if contract.task == "clustering":
-
-        def assign(identifier: str, outputs: list[float]) -> dict[str, Any]:
-            scores = dict(zip(contract.classes, outputs[1:], strict=True))
-            return {"id": identifier, "label": decide(header, outputs), "scores": scores}
-
-        return assign
-    threshold = header.threshold
-    if contract.task == "anomaly" and threshold is not None:
-
-        def flag(identifier: str, outputs: list[float]) -> dict[str, Any]:
-            label = "anomaly" if outputs[0] >= threshold else "normal"
-            return {"id": identifier, "label": label, "value": outputs[0]}
-
-        return flag
-    return lambda identifier, outputs: {"id": identifier, "value": outputs[0]}
-
-
-def _unseen_codes(contract: Contract) -> list[tuple[int, float, str]]:
-    """Return place, code and column of what an unlisted category would be encoded as."""
-    codes = []
-    categories = {
-        c.name: float(len(c.categories))
-        for c in contract.columns
-        if c.type == "category" and c.categories
-    }
-    for place, feature in enumerate(contract.features):
-        if feature.column in categories:
-            codes.append((place, categories[feature.column], feature.column))
-    return codes
 
 
 def _write_explanation(explanation: Explanation) -> dict[str, Any]:
