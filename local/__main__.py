@@ -12,11 +12,14 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from rich.console import Console
+
 from core.errors import DriftlessError
 from core.settings import load_settings
 from local import demo
 from local.cloud import Cloud
 from local.deploy import DeployError
+from ops.deployment import Deployment
 
 FOLDER = Path(".local")
 
@@ -46,7 +49,12 @@ def add_up_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser
     parser.add_argument("--stage", default="local", help="the stage to synthesise (local)")
     parser.add_argument("--port", type=int, default=0, help="of the AWS endpoint (any free one)")
     parser.add_argument("--api-port", type=int, default=0, help="of the REST API (any free one)")
-    parser.add_argument("--rate", type=float, default=1.0, help="simulated seconds a second (1)")
+    parser.add_argument(
+        "--rate",
+        type=float,
+        default=demo.CLOCK_RATE,
+        help="how fast the cloud's clock runs: 60 brings the hourly check every minute (60)",
+    )
     parser.add_argument(
         "--assembly", type=Path, help="deploy this cdk.out instead of synthesising one"
     )
@@ -69,12 +77,15 @@ def up(args: argparse.Namespace) -> int:
             outputs = cloud.deploy(assembly)
             write_cloud_file(cloud, cloud_file)
             print(f"deployed {', '.join(outputs)} in {time.monotonic() - began:.1f} s")
+            print(describe(cloud), flush=True)
             if not args.no_data:
-                bucket = outputs[f"{settings.deployment}-training"]["BucketName"]
                 table = Path(settings.data.file)
+                bucket = outputs[f"{settings.deployment}-training"]["BucketName"]
                 cloud.client("s3").upload_file(str(table), bucket, f"data/{table.name}")
                 print(f"put {table} into s3://{bucket}/data/: training starts by itself")
-            print(describe(cloud), flush=True)
+                deployment = demo.connect_cloud(settings, cloud)
+                wait_for_model(cloud, deployment)
+                print(describe_call(cloud, deployment), flush=True)
             if not args.once:
                 wait_for_end()
         finally:
@@ -112,6 +123,43 @@ def describe(cloud: Cloud) -> str:
             f" --user {operator.key}:{operator.secret} {url}/health"
         )
     return "\n".join(lines)
+
+
+def wait_for_model(cloud: Cloud, deployment: Deployment) -> None:
+    """Show the training job's progress until its model is live.
+
+    Raises DemoError where the run fails, or its model is not approved.
+    """
+    watched = demo.Demo(cloud, deployment.settings, Console(highlight=False), deployment)
+    with watched.show("training"):
+        watched.wait_until("waiting for the run", watched.model_packages)
+        package = watched.describe_package(-1)
+        status = package["ModelApprovalStatus"]
+        if status != "Approved":
+            reason = package.get("ApprovalDescription", "")
+            raise demo.DemoError(f"the model is registered as {status}, so none is live: {reason}")
+        watched.wait_until(
+            "promoting", lambda: deployment.model_uri != "none" and watched.is_settled()
+        )
+
+
+def describe_call(cloud: Cloud, deployment: Deployment) -> str:
+    """Write a signed call of POST /predict, with a row that the model came with, to copy."""
+    bucket, _, prefix = deployment.model_uri.removeprefix("s3://").partition("/")
+    golden = deployment.client("s3").get_object(Bucket=bucket, Key=f"{prefix}golden.json")
+    row = json.loads(golden["Body"].read())["rows"][0]
+    body = json.dumps({"instances": [row]}, ensure_ascii=False).replace("'", "'\\''")
+    operator = cloud.identity.operator
+    return (
+        f"\nthe model is live: {deployment.model_uri}\n"
+        f"  curl --aws-sigv4 aws:amz:{cloud.region}:execute-api"
+        f" --user {operator.key}:{operator.secret} \\\n"
+        f"    -H 'content-type: application/json' {deployment.api_url}predict \\\n"
+        f"    -d '{body}'\n"
+        "or, in another terminal\n"
+        "  python -m ops predict --golden --stage local\n"
+        "  python -m ops status --stage local"
+    )
 
 
 def wait_for_end() -> None:

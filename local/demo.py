@@ -27,6 +27,7 @@ from core.errors import DriftlessError, OperationError
 from core.settings import Settings, load_settings
 from local.cloud import Cloud
 from ops.deployment import Deployment
+from ops.drift import read_drift
 
 STEPS = (
     "deploy",
@@ -43,6 +44,7 @@ HELD_OUT_ROWS = 200
 RECALIBRATION = 1.12
 STEP_TIMEOUT_SECONDS = 240.0
 BATCH_ROWS = 50
+SHOWN_CHANGES = 3
 
 
 class DemoError(OperationError):
@@ -89,7 +91,13 @@ def split_table(path: Path, target: str, held_out: int) -> tuple[str, list[dict[
 class Demo:
     """Drive and watch the loop, and keep each step's outcome and seconds."""
 
-    def __init__(self, cloud: Cloud, settings: Settings, console: Console) -> None:
+    def __init__(
+        self,
+        cloud: Cloud,
+        settings: Settings,
+        console: Console,
+        deployment: Deployment | None = None,
+    ) -> None:
         self.cloud = cloud
         self.settings = settings
         self.console = console
@@ -97,7 +105,7 @@ class Demo:
         self.url = ""
         self.started = time.monotonic()
         self._status: Status | None = None
-        self._deployment: Deployment | None = None
+        self._deployment = deployment
 
     # -- watching -------------------------------------------------------------------------------
 
@@ -118,6 +126,17 @@ class Demo:
             self._status.update(f"{text} ({time.monotonic() - self.started:.0f} s)")
 
     @contextmanager
+    def show(self, title: str) -> Iterator[None]:
+        """Show that something is under way, with the newest line of a training job's log."""
+        self.cloud.jobs.watchers.append(self.show_job_line)
+        try:
+            with self.console.status(title) as self._status:
+                yield
+        finally:
+            self._status = None
+            self.cloud.jobs.watchers.remove(self.show_job_line)
+
+    @contextmanager
     def step(self, name: str, title: str) -> Iterator[dict[str, Any]]:
         """Time a step; what it leaves in `detail` is its outcome."""
         began = time.monotonic()
@@ -125,14 +144,13 @@ class Demo:
         self.steps[name] = outcome
         self.console.print(f"[bold]{len(self.steps)}/{len(STEPS)} {title}[/bold]")
         try:
-            with self.console.status(title) as self._status:
+            with self.show(title):
                 yield outcome
             outcome["ok"] = True
         except DriftlessError as error:
             outcome["detail"] = str(error)
             raise
         finally:
-            self._status = None
             outcome["seconds"] = round(time.monotonic() - began, 2)
         self.console.print(
             f"  [green]ok[/green] {outcome['seconds']:.1f} s  ", outcome["detail"], markup=True
@@ -183,6 +201,12 @@ class Demo:
         client = self.deployment.client("sagemaker")
         found = client.list_model_packages(ModelPackageGroupName=group)["ModelPackageSummaryList"]
         return sorted(found, key=lambda package: int(package["ModelPackageVersion"]))
+
+    def describe_package(self, index: int) -> dict[str, Any]:
+        """Describe one of the registered models, counted as in a list from the oldest."""
+        arn = self.model_packages()[index]["ModelPackageArn"]
+        client = self.deployment.client("sagemaker")
+        return dict(client.describe_model_package(ModelPackageName=arn))
 
     def alarm(self, name: str) -> dict[str, Any]:
         """Return the state of one of the stage's alarms."""
@@ -270,7 +294,6 @@ class Demo:
             self.cloud.deploy(assembly)
             self._deployment = connect_cloud(self.settings, self.cloud)
             self.url = self.deployment.api_url
-            self.cloud.jobs.watchers.append(self.show_job_line)
             outcome["detail"] = f"{self.url}predict"
 
     def _first_prediction(
@@ -299,10 +322,10 @@ class Demo:
                 return answer if status == 200 else None
 
             answer = self.wait_until("promoting: golden rows, then traffic shifts", ask)
-            self.wait_until("the traffic shift ends", self._is_settled)
             seen["detail"] = json.dumps(answer["predictions"][0], ensure_ascii=False)
 
-    def _is_settled(self) -> bool:
+    def is_settled(self) -> bool:
+        """Tell whether the serving stack is at rest; raises DemoError where it went back."""
         stack = f"{self.deployment.name}-serving"
         found = self.deployment.client("cloudformation").describe_stacks(StackName=stack)
         status = str(found["Stacks"][0]["StackStatus"])
@@ -312,6 +335,7 @@ class Demo:
 
     def _no_false_alarm(self, held_out: list[dict[str, Any]]) -> None:
         with self.step("no_false_alarm", "held-out rows: no alarm may fire") as outcome:
+            self.wait_until("the traffic shift ends", self.is_settled)
             self.start_window()
             self.predict(held_out)
             self.say(f"sent {len(held_out)} rows that the model has never seen")
@@ -319,7 +343,11 @@ class Demo:
             alarm = self.alarm("drift")
             if alarm["StateValue"] == "ALARM":
                 raise DemoError(f"a false alarm: {alarm['StateReason']}")
-            outcome["detail"] = f"{alarm['AlarmName']} is {alarm['StateValue']}"
+            evidence = read_drift(self.deployment, "1d")["windows"][-1]["evidence"]
+            outcome["detail"] = (
+                f"{alarm['AlarmName']} is {alarm['StateValue']}: evidence {evidence:.2f}, "
+                "the alarm's line is 1"
+            )
 
     def _drift_alarm(self, recalibrated: list[dict[str, Any]]) -> list[dict[str, Any]]:
         title = f"a scanner recalibrated by {RECALIBRATION - 1:.0%}: the alarm fires"
@@ -333,7 +361,10 @@ class Demo:
                 lambda: self.alarm("drift")["StateValue"] == "ALARM",
                 advance_seconds=60,
             )
-            outcome["detail"] = self.alarm("drift")["StateReason"]
+            verdict = read_drift(self.deployment, "1d")["latest"]["verdict"]
+            for change in verdict["ranking"][:SHOWN_CHANGES]:
+                self.say(f"moved: {change['text']}")
+            outcome["detail"] = f"{self.alarm('drift')['AlarmName']} is in ALARM"
         return answers
 
     def _retrain(self, rows: list[dict[str, Any]], answers: list[dict[str, Any]]) -> None:
@@ -347,15 +378,12 @@ class Demo:
             if status not in (200, 202):
                 raise DemoError(f"POST /feedback answered {status}: {json.dumps(answer)[:400]}")
             self.say(f"posted {len(labels)} labels to /feedback")
-            packages = self.wait_until(
+            self.wait_until(
                 "the monitor joins the labels; the run trains on them",
                 lambda: self.model_packages()[1:],
                 advance_seconds=self.settings.monitoring.schedule_minutes * 60,
             )
-            arn = packages[0]["ModelPackageArn"]
-            package = self.deployment.client("sagemaker").describe_model_package(
-                ModelPackageName=arn
-            )
+            package = self.describe_package(1)
             status, reason = package["ModelApprovalStatus"], package.get("ApprovalDescription", "")
             if status != "Approved":
                 raise DemoError(f"the challenger is {status}: {reason}")
@@ -363,11 +391,7 @@ class Demo:
 
     def _second_version_live(self, rows: list[dict[str, Any]]) -> None:
         with self.step("second_version_live", "the new version is promoted and live") as outcome:
-            arn = self.model_packages()[1]["ModelPackageArn"]
-            package = self.deployment.client("sagemaker").describe_model_package(
-                ModelPackageName=arn
-            )
-            run = package["CustomerMetadataProperties"]["run"]
+            run = self.describe_package(1)["CustomerMetadataProperties"]["run"]
             example = {k: v for k, v in rows[0].items() if k != self.settings.problem.target}
 
             def ask() -> Any:
@@ -375,7 +399,7 @@ class Demo:
                 return answer if answer.get("model", {}).get("run") == run else None
 
             answer = self.wait_until("promoting: golden rows, then traffic shifts", ask)
-            self.wait_until("the traffic shift ends", self._is_settled)
+            self.wait_until("the traffic shift ends", self.is_settled)
             outcome["detail"] = f"answers come from {answer['model']['run']}"
 
 
@@ -407,26 +431,33 @@ def synthesise(assembly: Path, stage: str = "local") -> None:
 def describe_end(demo: Demo, folder: Path, seconds: float) -> str:
     """Say what happened and what to try next."""
     return f"""
-Driftless ran the whole loop in {seconds:.0f} s on this machine,
-from the templates and assets in {folder}/cdk.out
+The whole loop ran in {seconds:.0f} s on this machine, from what {folder}/cdk.out holds
 
-  the API         {demo.url}predict (it ends with this command; `make up` keeps one running)
-  the evaluation  {folder}/report.html
-  the alarm       {demo.steps["drift_alarm"]["detail"]}
+  the API          {demo.url}predict  (it ends with this command)
+  the model        {folder}/report.html  how well it does, and how that was found out
+  the drift        {folder}/drift/index.html  every window that was judged
+  the templates    {folder}/cdk.out/*.template.json
 
 Three things to try next
-  make up                                          the same cloud, left running, for your own curl
-  python -m ops init customers.csv --target churned    your own table, no code edited
-  make deploy STAGE=dev                            the same templates, in your AWS account
+
+  make up                                              the same cloud, left running for your curl
+  python -m ops init customers.csv --target churned    your own table; no code is edited
+  make deploy STAGE=dev                                the same templates, in your AWS account
 """
 
 
 def save_artifacts(demo: Demo, folder: Path) -> None:
-    """Copy the live model's evaluation report out of the bucket, which ends with the process."""
+    """Copy the reports out of the bucket, which ends with the process."""
     deployment = demo.deployment
     s3 = deployment.client("s3")
     bucket, _, prefix = deployment.model_uri.removeprefix("s3://").partition("/")
     s3.download_file(bucket, prefix + "report.html", str(folder / "report.html"))
+    (folder / "drift").mkdir()
+    reports = "monitor/reports/"
+    for item in s3.list_objects_v2(Bucket=bucket, Prefix=reports).get("Contents", []):
+        s3.download_file(
+            bucket, item["Key"], str(folder / "drift" / item["Key"].removeprefix(reports))
+        )
 
 
 def main(args: argparse.Namespace) -> int:

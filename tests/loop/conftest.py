@@ -110,19 +110,23 @@ def assembly(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def watch(cloud: Cloud) -> Stage:
+    """Return the deployed local stage of a cloud, with a queue that hears its notifications."""
+    deployment = connect_cloud(load_settings("project.toml", "local"), cloud)
+    sqs = deployment.client("sqs")
+    queue = sqs.create_queue(QueueName="notifications")["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])
+    deployment.client("sns").subscribe(
+        TopicArn=deployment.output("training", "NotificationTopicArn"),
+        Protocol="sqs",
+        Endpoint=arn["Attributes"]["QueueArn"],
+    )
+    return Stage(cloud, deployment)
+
+
 @pytest.fixture(scope="module")
 def stage(assembly: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    """Deploy the local stage, with a queue that hears its notifications."""
-    settings = load_settings("project.toml", "local")
+    """Deploy the local stage."""
     with Cloud(tmp_path_factory.mktemp("cloud"), rate=CLOCK_RATE) as cloud:
         cloud.deploy(assembly)
-        deployment = connect_cloud(settings, cloud)
-        sqs = deployment.client("sqs")
-        queue = sqs.create_queue(QueueName="notifications")["QueueUrl"]
-        arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])
-        deployment.client("sns").subscribe(
-            TopicArn=deployment.output("training", "NotificationTopicArn"),
-            Protocol="sqs",
-            Endpoint=arn["Attributes"]["QueueArn"],
-        )
-        yield Stage(cloud, deployment)
+        yield watch(cloud)

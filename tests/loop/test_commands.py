@@ -1,4 +1,7 @@
-"""Every `python -m ops` command of the documents, typed as it is written, on a deployed stage."""
+"""The commands of the documents, typed as they are written.
+
+The stage is deployed by the CDK's own command line, unmodified, through `AWS_ENDPOINT_URL`.
+"""
 
 from __future__ import annotations
 
@@ -8,18 +11,45 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from local.cloud import Cloud
+from local.demo import CLOCK_RATE
 from ops.approve import decide
 from ops.train import start_run
-from tests.loop.conftest import Stage
+from tests.loop.conftest import Stage, watch
 from tests.test_docs import ROOT, list_commands
 
 pytestmark = pytest.mark.xdist_group("loop-commands")
 
 COMMANDS = [command for command in list_commands() if command.startswith("python -m ops ")]
+
+
+def run_cdk(cloud: Cloud, *arguments: str) -> str:
+    """Run the CDK's command line against the local cloud and return what it printed."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    done = subprocess.run(
+        ["node_modules/.bin/cdk", *arguments, "--ci"],
+        cwd=ROOT,
+        env=kept | cloud.environment(),
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def stage(assembly: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """Deploy the local stage as one deploys to an account: `cdk bootstrap`, `cdk deploy --all`."""
+    with Cloud(tmp_path_factory.mktemp("cloud"), rate=CLOCK_RATE) as cloud:
+        run_cdk(cloud, "bootstrap", f"aws://{cloud.account}/{cloud.region}")
+        run_cdk(cloud, "deploy", "--all", "--app", str(assembly), "--require-approval", "never")
+        yield watch(cloud)
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +113,23 @@ def test_the_command_does_what_it_says(served: Stage, desk: Path, command: str) 
     assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
     assert done.stdout.strip()
     assert "Traceback" not in done.stderr
+
+
+def test_a_second_deploy_keeps_the_promoted_model(served: Stage, tmp_path: Path) -> None:
+    """Code and settings change by `cdk deploy`; the model does not."""
+    before = served.model_uri()
+    project = tmp_path / "project.toml"
+    text = (ROOT / "project.toml").read_text()
+    project.write_text(text.replace("memory_mb = 512", "memory_mb = 640", 1))
+    assert "memory_mb = 640" in project.read_text()
+    out = str(tmp_path / "cdk.out")
+    context = ("-c", "stage=local", "-c", f"project={project}", "-o", out)
+    run_cdk(served.cloud, "deploy", "--all", *context, "--require-approval", "never")
+    name = served.deployment.output("serving", "PredictFunctionName")
+    function = served.cloud.client("lambda").get_function_configuration(FunctionName=name)
+    assert function["MemorySize"] == 640
+    assert served.model_uri() == before != "none"
+    assert served.predict(served.rows[:1])[0] == 200
 
 
 def test_destroy_leaves_nothing_behind(served: Stage, desk: Path) -> None:
