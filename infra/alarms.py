@@ -103,17 +103,20 @@ def alarm(
     comparison: aws_cloudwatch.ComparisonOperator = (
         aws_cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD
     ),
+    version: str | None = None,
 ) -> aws_cloudwatch.Alarm:
     """Make an alarm; `datapoints` is M of N, `kind` names it and its page of the runbook.
 
-    Without a topic it only guards a traffic shift.
+    Without a topic it only guards a traffic shift. One that watches a single version of a function
+    is named after it and so made anew with it: an alarm that is only changed keeps its state (AWS
+    page: PutMetricAlarm), and the version that rang would stop the release that mends it.
     """
     least, window = datapoints
     made = aws_cloudwatch.Alarm(
         scope,
         construct_id,
         # A fixed name: people read it in the message, event patterns and the runbook refer to it.
-        alarm_name=f"{settings.deployment}-{kind}",
+        alarm_name="-".join(filter(None, (settings.deployment, kind, version))),
         alarm_description=f"{says} What to do: {RUNBOOK}/{kind}.md",
         metric=of,
         threshold=threshold,

@@ -15,8 +15,8 @@ from core.settings import Settings
 from infra.alarms import alarm, metric, own_metric
 from infra.assets import Packager
 from infra.functions import PackagedFunction
-from infra.grants import BY_NUMBER, ONE_STACK, allow
-from infra.registry import package_arns
+from infra.grants import ONE_STACK, allow
+from infra.registry import allow_packages
 from infra.serving import shift_minutes
 from infra.training import stack_arn
 
@@ -81,13 +81,11 @@ class Delivery(Construct):
             timeout_seconds=_PROMOTE_SECONDS,
             memory_mb=256,
         )
-        allow(
+        allow_packages(
             promote.role,
+            settings,
             "sagemaker:DescribeModelPackage",
-            "sagemaker:ListModelPackages",
             "sagemaker:UpdateModelPackage",
-            on=package_arns(settings),
-            because=BY_NUMBER,
         )
         # The update runs under the role that the stack was deployed with; this one may only ask for
         # it.

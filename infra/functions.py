@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping
 
-from aws_cdk import Duration, RemovalPolicy, aws_iam, aws_lambda
+from aws_cdk import Duration, aws_iam, aws_lambda
 from constructs import Construct
 
 from core.settings import Settings
 from infra.assets import Packager, Target, lambda_target
 from infra.grants import acknowledge
-from infra.storage import log_group
+from infra.storage import log_group, removal_policy
 
 
 class PackagedFunction(Construct):
@@ -59,9 +59,9 @@ class PackagedFunction(Construct):
             current_version_options=None
             if version_description is None
             else aws_lambda.VersionOptions(
-                # Create-only: a new value publishes a new version. Old ones stay to roll back to.
+                # Create-only: a new value publishes a new version. In production the old one stays.
                 description=version_description,
-                removal_policy=RemovalPolicy.RETAIN,
+                removal_policy=removal_policy(settings),
             ),
         )
         acknowledge(

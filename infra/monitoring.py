@@ -21,10 +21,10 @@ from infra.alarms import RUNBOOK, Notifications, alarm, metric, own_metric
 from infra.assets import Packager
 from infra.delivery import Delivery
 from infra.functions import PackagedFunction
-from infra.grants import BY_NUMBER, BY_PREFIX, ONE_STACK, allow
-from infra.registry import package_arns
+from infra.grants import BY_PREFIX, ONE_STACK, allow
+from infra.registry import allow_packages
 from infra.serving import API_STAGE, Serving
-from infra.storage import Storage, log_group
+from infra.storage import Storage, log_group, removal_policy
 from infra.training import stack_arn, start
 
 
@@ -44,7 +44,9 @@ class Capture(Construct):
         """Make the delivery stream and the filter that feeds it."""
         super().__init__(scope, construct_id)
         logs = log_group(self, "Logs", settings=settings)
-        stream_log = aws_logs.LogStream(self, "DeliveryLog", log_group=logs)
+        stream_log = aws_logs.LogStream(
+            self, "DeliveryLog", log_group=logs, removal_policy=removal_policy(settings)
+        )
         self.stream = self._stream(settings, storage, logs, stream_log)
         self._filter(source)
         # Firehose reports how old the oldest undelivered record is, and only while it has some: no
@@ -225,7 +227,10 @@ class Monitor(Construct):
                 "TOPIC_ARN": topic.topic_arn,
                 "RUNBOOK_URL": RUNBOOK,
             },
-            # Long enough to catch up on a day of captures after an outage.
+            # Long enough to catch up on a day of captures after an outage. No reserved concurrency:
+            # an account that may run 10 functions at once, as new ones may, refuses to reserve any
+            # (AWS page: Configuring reserved concurrency), and two runs at once are harmless: the
+            # second finds that the state it read was written over, and changes nothing.
             timeout_seconds=900,
             memory_mb=1024,
         )
@@ -235,13 +240,7 @@ class Monitor(Construct):
         written = storage.objects(self, "labelled/", "monitor/")
         allow(role, "s3:PutObject", on=written, because=BY_PREFIX)
         allow(role, "s3:ListBucket", on=[storage.bucket.bucket_arn])
-        allow(
-            role,
-            "sagemaker:DescribeModelPackage",
-            "sagemaker:ListModelPackages",
-            on=package_arns(settings),
-            because=BY_NUMBER,
-        )
+        allow_packages(role, settings, "sagemaker:DescribeModelPackage")
         allow(
             role,
             "cloudformation:DescribeStacks",

@@ -1,6 +1,6 @@
 """The model registry: one package group, and the function that gates what enters it."""
 
-from aws_cdk import Aws, aws_sagemaker
+from aws_cdk import Aws, aws_iam, aws_sagemaker
 from constructs import Construct
 
 from core.settings import Settings
@@ -17,6 +17,18 @@ def package_arns(settings: Settings) -> list[str]:
         f"{base}:model-package-group/{settings.deployment}",
         f"{base}:model-package/{settings.deployment}/*",
     ]
+
+
+def allow_packages(role: aws_iam.Role, settings: Settings, *actions: str) -> None:
+    """Let a role list model packages, and do these actions on those of this deployment."""
+    allow(
+        role,
+        "sagemaker:ListModelPackages",
+        on=["*"],
+        because="SageMaker's List calls know no resources (AWS page: Actions, resources, and "
+        "condition keys for Amazon SageMaker); a grant on the group would never match.",
+    )
+    allow(role, *actions, on=package_arns(settings), because=BY_NUMBER)
 
 
 class Registry(Construct):
@@ -66,12 +78,10 @@ class Registry(Construct):
             on=storage.objects(self, "models/", "runs/"),
             because=BY_PREFIX,
         )
-        allow(
+        allow_packages(
             self.register.role,
+            settings,
             "sagemaker:CreateModelPackage",
             "sagemaker:DescribeModelPackage",
-            "sagemaker:ListModelPackages",
             "sagemaker:UpdateModelPackage",
-            on=package_arns(settings),
-            because=BY_NUMBER,
         )

@@ -5,7 +5,6 @@ from typing import Any
 
 from aws_cdk import (
     CfnParameter,
-    RemovalPolicy,
     aws_apigateway,
     aws_cloudwatch,
     aws_codedeploy,
@@ -19,7 +18,7 @@ from infra.alarms import alarm, metric
 from infra.assets import Packager
 from infra.functions import PackagedFunction
 from infra.grants import BY_PREFIX, acknowledge, acknowledge_wildcards, allow
-from infra.storage import Storage, log_group
+from infra.storage import Storage, log_group, removal_policy
 
 ALIAS = "live"
 API_STAGE = "v1"
@@ -119,6 +118,8 @@ class Serving(Construct):
                 "CAPTURE_SAMPLE_RATE": f"{settings.capture.sample_rate:g}",
                 "CORS_ORIGINS": ",".join(serving.cors_origins),
                 "ENGINE": engine,
+                "AUTH": serving.auth,
+                "PUBLIC_DOCS": json.dumps(serving.public_docs),
             },
             timeout_seconds=serving.timeout_seconds,
             memory_mb=serving.memory_mb,
@@ -138,10 +139,11 @@ class Serving(Construct):
             rest_api_name=settings.deployment,
             description=f"{settings.project.name}, stage {settings.stage}",
             endpoint_types=[aws_apigateway.EndpointType.REGIONAL],
-            # API Gateway writes access logs only under a role set for the account and region. The
-            # setting is shared with the account's other APIs, so it outlives this stack.
+            # API Gateway writes access logs only under a role set for the account and region, which
+            # the account's other APIs then use too. Production leaves it behind; another stage
+            # goes without a trace.
             cloud_watch_role=True,
-            cloud_watch_role_removal_policy=RemovalPolicy.RETAIN,
+            cloud_watch_role_removal_policy=removal_policy(settings),
             deploy_options=aws_apigateway.StageOptions(
                 stage_name=API_STAGE,
                 metrics_enabled=True,
@@ -358,6 +360,7 @@ class TrafficShift(Construct):
         )
         allow(
             self.canary.role,
+            "codedeploy:GetDeployment",
             "codedeploy:PutLifecycleEventHookExecutionStatus",
             on=[self.group.deployment_group_arn],
         )
@@ -417,6 +420,7 @@ class TrafficShift(Construct):
             threshold=1,
             datapoints=(1, 1),
             missing=quiet,
+            version=serving.version.version,
         )
         latency = alarm(
             self,
@@ -432,6 +436,7 @@ class TrafficShift(Construct):
             datapoints=(2, 3),
             missing=quiet,
             comparison=aws_cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD,
+            version=serving.version.version,
         )
         return [errors, latency]
 

@@ -18,22 +18,24 @@ from aws_cdk import (
 )
 from constructs import Construct
 
-from core.settings import METRICS, Settings
+from core.settings import Settings
 from infra.alarms import Notifications, alarm, metric
 from infra.assets import Packager, container_target
 from infra.functions import PackagedFunction
 from infra.grants import (
-    BY_NUMBER,
     BY_PREFIX,
     ONE_STACK,
     acknowledge,
     acknowledge_wildcards,
     allow,
 )
-from infra.registry import Registry, package_arns
+from infra.registry import Registry, allow_packages
 from infra.storage import Storage, log_group
 
 CONTAINER_VERSION = "1.9-0"
+
+# What a job prints of its best candidate; higher is better, whatever the metric.
+_OBJECTIVE_LINE = r"metric:objective=([-+0-9.eE]+)"
 
 # Faults of the service, not of the request: worth another try.
 _TRANSIENT = [
@@ -248,13 +250,7 @@ class Training(Construct):
         copies = storage.objects(self, "runs/")
         allow(role, "s3:PutObject", "s3:AbortMultipartUpload", on=copies, because=BY_PREFIX)
         allow(role, "s3:ListBucket", "s3:ListBucketVersions", on=[storage.bucket.bucket_arn])
-        allow(
-            role,
-            "sagemaker:DescribeModelPackage",
-            "sagemaker:ListModelPackages",
-            on=package_arns(settings),
-            because=BY_NUMBER,
-        )
+        allow_packages(role, settings, "sagemaker:DescribeModelPackage")
         allow(
             role,
             "cloudformation:DescribeStacks",
@@ -585,11 +581,10 @@ def _define_job(
             "Retry": retried,
         }
         return state, "$.training.ModelArtifacts.S3ModelArtifacts", "$.training.TrainingJobArn"
-    name, direction = _objective(settings)
     definition = {
         "AlgorithmSpecification": {
             **algorithm,
-            "MetricDefinitions": [{"Name": name, "Regex": rf"objective {name}=([-+0-9.eE]+)"}],
+            "MetricDefinitions": [{"Name": "objective", "Regex": _OBJECTIVE_LINE}],
         },
         "StaticHyperParameters.$": "$.plan.hyperparameters",
         **job,
@@ -604,7 +599,7 @@ def _define_job(
             "HyperParameterTuningJobName.$": _tuning_name(settings),
             "HyperParameterTuningJobConfig": {
                 "Strategy": "Random",
-                "HyperParameterTuningJobObjective": {"Type": direction, "MetricName": name},
+                "HyperParameterTuningJobObjective": {"Type": "Maximize", "MetricName": "objective"},
                 "ResourceLimits": {
                     "MaxNumberOfTrainingJobs": max(search.parallel_jobs, search.trials),
                     "MaxParallelTrainingJobs": search.parallel_jobs,
@@ -643,10 +638,3 @@ def _tuning_name(settings: Settings) -> str:
         f"States.ArrayGetItem(States.StringSplit($.plan.run, '-'), {first + k})" for k in range(3)
     ]
     return f"States.Format('{_tuning_prefix(settings)}-{{}}-{{}}-{{}}', {', '.join(parts)})"
-
-
-def _objective(settings: Settings) -> tuple[str, str]:
-    """Give the metric that a tuning job follows, and which way is better."""
-    known = METRICS.get(settings.problem.task, {})
-    name = settings.training.metric or next(iter(known), "score")
-    return name, "Minimize" if known.get(name) == "lower" else "Maximize"

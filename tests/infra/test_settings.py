@@ -1,6 +1,7 @@
 """Every setting of the infrastructure changes something in the templates."""
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -90,10 +91,16 @@ def machine(templates: Templates) -> dict[str, Any]:
     return parsed
 
 
+def alarm_name(properties: dict[str, Any]) -> str:
+    """Give an alarm's name, without the version that it may end in."""
+    name = properties["AlarmName"]
+    return name if isinstance(name, str) else name["Fn::Join"][1][0].removesuffix("-")
+
+
 def alarm(templates: Templates, kind: str) -> dict[str, Any]:
     """Give the properties of an alarm by its kind."""
     for resource in resources(templates, "AWS::CloudWatch::Alarm").values():
-        if resource["Properties"]["AlarmName"] == f"churn-dev-{kind}":
+        if alarm_name(resource["Properties"]) == f"churn-dev-{kind}":
             return dict(resource["Properties"])
     raise LookupError(kind)
 
@@ -134,6 +141,14 @@ def test_parallel_jobs_make_a_tuning_job() -> None:
         "MaxNumberOfTrainingJobs": 9,
         "MaxParallelTrainingJobs": 3,
     }
+    assert config["HyperParameterTuningJobObjective"] == {
+        "Type": "Maximize",
+        "MetricName": "objective",
+    }
+    algorithm = train["Parameters"]["TrainingJobDefinition"]["AlgorithmSpecification"]
+    (metric,) = algorithm["MetricDefinitions"]
+    assert metric["Name"] == "objective"
+    assert re.search(metric["Regex"], "metric:objective=-0.0625e-1\n")[1] == "-0.0625e-1"
     # churn-dev-20261121-021500-abcdef: the parts after the deployment's own two.
     assert train["Parameters"]["HyperParameterTuningJobName.$"] == (
         "States.Format('churn-dev-{}-{}-{}', "
@@ -175,7 +190,7 @@ def test_each_kind_of_caller() -> None:
             for name, resource in resources(given, "AWS::ApiGateway::Resource").items()
         }
         return {
-            (p["HttpMethod"], paths[p["ResourceId"]["Ref"]]): (
+            (p["HttpMethod"], paths.get(p["ResourceId"].get("Ref"), "")): (
                 p["AuthorizationType"],
                 p.get("ApiKeyRequired", False),
             )
@@ -308,7 +323,7 @@ def test_alarms_lead_to_their_page(templates: Templates) -> None:
     kinds = set()
     for resource in resources(templates, "AWS::CloudWatch::Alarm").values():
         given = resource["Properties"]
-        kind = given["AlarmName"].removeprefix("churn-dev-")
+        kind = alarm_name(given).removeprefix("churn-dev-")
         assert f"docs/runbook/{kind}.md" in given["AlarmDescription"]
         assert given["DatapointsToAlarm"] <= given["EvaluationPeriods"]
         assert given["TreatMissingData"] in {"ignore", "notBreaching", "breaching"}
