@@ -59,9 +59,12 @@ LogDays = Literal[
     3653,
 ]
 
-# The metrics that gates and [training] metric may name, and which way is better.
+# The metrics that gates may name, and which way is better; a task's first is what its candidates
+# compete on unless [training] metric names another. Proper scores come first for classification:
+# they judge ranking and calibration at once, and see differences that accuracy and AUC cannot.
 METRICS: dict[str, dict[str, Literal["higher", "lower"]]] = {
     "binary": {
+        "log_loss": "lower",
         "roc_auc": "higher",
         "pr_auc": "higher",
         "accuracy": "higher",
@@ -69,38 +72,41 @@ METRICS: dict[str, dict[str, Literal["higher", "lower"]]] = {
         "precision": "higher",
         "recall": "higher",
         "f1": "higher",
-        "log_loss": "lower",
         "brier": "lower",
         "calibration_error": "lower",
     },
     "multiclass": {
+        "log_loss": "lower",
+        "roc_auc": "higher",
+        "pr_auc": "higher",
         "accuracy": "higher",
         "balanced_accuracy": "higher",
         "precision": "higher",
         "recall": "higher",
         "f1": "higher",
-        "roc_auc": "higher",
-        "pr_auc": "higher",
-        "log_loss": "lower",
         "brier": "lower",
         "calibration_error": "lower",
     },
     "regression": {
-        "r2": "higher",
-        "mae": "lower",
         "rmse": "lower",
+        "mae": "lower",
+        "r2": "higher",
         "median_absolute_error": "lower",
         "error_p90": "lower",
         "error_p95": "lower",
     },
+    # roc_auc and pr_auc need a target column that says which rows were anomalies.
     "anomaly": {
         "separation_auc": "higher",
         "stability": "higher",
         "roc_auc": "higher",
         "pr_auc": "higher",
     },
-    "clustering": {"silhouette": "higher", "stability": "higher", "davies_bouldin": "lower"},
+    "clustering": {"silhouette": "higher", "davies_bouldin": "lower", "stability": "higher"},
 }
+
+# For gates only: no row has these of its own, so that two models cannot be compared by rows.
+_NOT_FOR_SEARCH = ("stability", "davies_bouldin")
 
 # Stages that need no table in the file: to try out, to run on this machine, to serve customers.
 KNOWN_STAGES = ("dev", "local", "prod")
@@ -369,6 +375,11 @@ class Settings(Section):
         return self.stage == "prod" or self.stage.startswith("prod-")
 
     @property
+    def metric(self) -> str:
+        """Name what candidates compete on, and champion and challenger after them."""
+        return self.training.metric or next(iter(METRICS[self.problem.task]))
+
+    @property
     def digest(self) -> str:
         """Name these settings by the SHA-256 of their JSON, in hex."""
         return hashlib.sha256(self.to_json().encode()).hexdigest()
@@ -467,15 +478,19 @@ class Settings(Section):
         yield from self._column_contradictions()
 
     def _metric_contradictions(self) -> Iterator[str]:
-        known = METRICS.get(self.problem.task)
-        if known is None:
-            return
+        known = METRICS[self.problem.task]
+        needs_target = self.problem.task == "anomaly" and not self.problem.target
         named = [("[training] metric", self.training.metric)] if self.training.metric else []
         named += [("[gates] minimum", name) for name in self.gates.minimum]
         named += [("[gates] maximum", name) for name in self.gates.maximum]
         for key, name in named:
             if name not in known:
                 yield f"{key}: {name!r} is no {self.problem.task} metric{_suggest(name, known)}"
+            elif key == "[training] metric" and name in _NOT_FOR_SEARCH:
+                usable = ", ".join(other for other in known if other not in _NOT_FOR_SEARCH)
+                yield f"{key}: {name!r} can be gated but not competed on; use one of {usable}"
+            elif needs_target and name in ("roc_auc", "pr_auc"):
+                yield f"{key}: {name!r} needs [problem] target: the column that tells anomalies"
             elif key.endswith("minimum") and known[name] == "lower":
                 yield f"{key}: lower is better for {name}; put it under [gates] maximum"
             elif key.endswith("maximum") and known[name] == "higher":

@@ -25,6 +25,7 @@ from core.bundle import Bundle
 from core.contract import Contract
 from core.engine import ONNX_INPUT, ONNX_OUTPUT, load_engine, read_header
 from core.errors import TrainingError
+from core.settings import METRICS
 from training import metrics
 from training.evaluation import Interval, draw_weights, interval_of, replicates_for
 from training.metrics import Answers
@@ -151,7 +152,7 @@ def align_outputs(outputs: FloatArray, champion: Contract, challenger: Contract)
 
 def duel(champion: Answers, challenger: Answers, metric: str, units: IntArray, seed: int) -> Duel:
     """Score both on the same labelled rows."""
-    better = metrics.BETTER[challenger.task][metric]
+    better = METRICS[challenger.task][metric]
     return duel_measures(
         lambda weights: metrics.compute(metric, champion, weights),
         lambda weights: metrics.compute(metric, challenger, weights),

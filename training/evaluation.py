@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.contract import Contract
+from core.settings import METRICS
 from training import metrics
 from training.metrics import Answers
 
@@ -105,7 +106,7 @@ def interval_of(value: float, replicates: FloatArray) -> Interval:
 
 def evaluate_metrics(answers: Answers, units: IntArray, seed: int) -> dict[str, Interval]:
     """Compute every metric of a labelled task with its interval."""
-    names = list(metrics.BETTER[answers.task])
+    names = list(METRICS[answers.task])
     found: dict[str, list[FloatArray]] = {name: [] for name in names}
     for weights in draw_weights(units, replicates_for(len(units)), seed):
         for name in names:
@@ -126,7 +127,7 @@ def _doubt_perfection(name: str, interval: Interval, answers: Answers) -> Interv
     Wilson's limit, for the rows that could have shown an error: those answered as positive for
     precision, all for accuracy, and of the rarest class for what is averaged over classes.
     """
-    best = metrics.BETTER[answers.task][name] == "higher" and answers.task != "regression"
+    best = METRICS[answers.task][name] == "higher" and answers.task != "regression"
     if not best or not interval.value == interval.low == interval.high == 1.0:
         return interval
     if name == "accuracy":
@@ -302,7 +303,7 @@ def measure_importance(
         rows = np.sort(random.choice(rows, MAX_IMPORTANCE_ROWS, replace=False))
     base, held = answers.take(rows), matrix[rows]
     reference = metrics.compute_one(metric, base)
-    sign = -1.0 if metrics.BETTER[answers.task][metric] == "lower" else 1.0
+    sign = -1.0 if METRICS[answers.task][metric] == "lower" else 1.0
     jobs = []
     for column in contract.columns:
         places = [i for i, f in enumerate(contract.features) if f.column == column.name]
@@ -467,6 +468,6 @@ def summarise_clusters(
 def to_metric_dicts(found: Mapping[str, Interval], task: str) -> dict[str, dict[str, Any]]:
     """Make the `metrics` member of evaluation.json."""
     return {
-        name: {**interval.to_dict(), "better": metrics.BETTER[task][name]}
+        name: {**interval.to_dict(), "better": METRICS[task][name]}
         for name, interval in found.items()
     }

@@ -414,7 +414,8 @@ def _fold_terms(
                 "centre": centre,
                 "weight": (mixing @ slopes).tolist() if numbers else None,
                 "other": (mixing @ level).tolist(),
-                "missing": (mixing @ listed[:, -1]).tolist(),
+                # Without weights each channel keeps its own: 0 * NaN would spread to the others.
+                "missing": (listed[:, -1] if weigh is None else mixing @ listed[:, -1]).tolist(),
                 "codes": codes[feature],
                 "values": (mixing @ listed[:, :-2]).T.tolist(),
             }

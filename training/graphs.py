@@ -292,12 +292,17 @@ def _add_terms(graph: _Graph, terms: list[dict[str, Any]], base: list[float]) ->
     total = np.array(base, dtype=np.float64)
     numbers, centres, weights = [], [], []
     present, gaps = [], []
+    refused, spoilt = [], []
     coded, codes, steps = [], [], []
     for term in terms:
         other = np.array(term["other"])
         total = total + other
+        missing = np.array(term["missing"], dtype=np.float64)
         present.append(term["feature"])
-        gaps.append(np.array(term["missing"]) - other)
+        gaps.append(np.where(np.isnan(missing), 0.0, missing - other))
+        if np.isnan(missing).any():  # the model has no answer for a row without this feature
+            refused.append(term["feature"])
+            spoilt.append(np.isnan(missing).astype(np.float64))
         if term["weight"] is not None:
             numbers.append(term["feature"])
             centres.append(term["centre"])
@@ -316,8 +321,15 @@ def _add_terms(graph: _Graph, terms: list[dict[str, Any]], base: list[float]) ->
         offsets = graph.add("Where", graph.add("IsNaN", taken), graph.constant(0.0), offsets)
         answer = graph.add("Add", answer, graph.add("MatMul", offsets, graph.constant(weights)))
     if present:
-        missing = _cast(graph, graph.add("IsNaN", _take(graph, present)))
-        answer = graph.add("Add", answer, graph.add("MatMul", missing, _rows(graph, gaps)))
+        gone = _cast(graph, graph.add("IsNaN", _take(graph, present)))
+        answer = graph.add("Add", answer, graph.add("MatMul", gone, _rows(graph, gaps)))
+    if refused:
+        # 0 * NaN is NaN, so a product with NaN would spoil every row: count, then choose.
+        absent = _cast(graph, graph.add("IsNaN", _take(graph, refused)))
+        hits = graph.add("MatMul", absent, _rows(graph, spoilt))
+        is_spoilt = graph.add("Greater", hits, graph.constant(0.0))
+        nothing = graph.add("Where", is_spoilt, graph.constant(np.nan), graph.constant(0.0))
+        answer = graph.add("Add", answer, nothing)
     if coded:
         equal = _cast(graph, graph.add("Equal", _take(graph, coded), graph.constant(codes)))
         answer = graph.add("Add", answer, graph.add("MatMul", equal, _rows(graph, steps)))

@@ -14,13 +14,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from core.cells import FALSE_WORDS, MISSING, TRUE_WORDS
 from core.contract import Column, ColumnType, Contract, Task
 from core.errors import DataError
 from core.settings import Settings
 from training.columns import (
-    FALSE_WORDS,
-    MISSING,
-    TRUE_WORDS,
     Series,
     coerce_column,
     count_duplicates,

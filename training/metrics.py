@@ -9,68 +9,15 @@ regression; outputs are those of `Contract.outputs`.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 FloatArray: TypeAlias = NDArray[np.float64]
-Better = Literal["higher", "lower"]
 
 CALIBRATION_BINS = 10
 _SMALLEST_PROBABILITY = 1e-15
-
-# What candidates compete on when project.toml names no metric: proper scores for classification
-# (they judge ranking and calibration at once, and see differences that accuracy and AUC cannot).
-USUAL_METRIC = {
-    "binary": "log_loss",
-    "multiclass": "log_loss",
-    "regression": "rmse",
-    "anomaly": "separation_auc",
-    "clustering": "silhouette",
-}
-
-BETTER: Mapping[str, Mapping[str, Better]] = {
-    "binary": {
-        "log_loss": "lower",
-        "roc_auc": "higher",
-        "pr_auc": "higher",
-        "accuracy": "higher",
-        "balanced_accuracy": "higher",
-        "precision": "higher",
-        "recall": "higher",
-        "f1": "higher",
-        "brier": "lower",
-        "calibration_error": "lower",
-    },
-    "multiclass": {
-        "log_loss": "lower",
-        "roc_auc": "higher",
-        "pr_auc": "higher",
-        "accuracy": "higher",
-        "balanced_accuracy": "higher",
-        "precision": "higher",
-        "recall": "higher",
-        "f1": "higher",
-        "brier": "lower",
-        "calibration_error": "lower",
-    },
-    "regression": {
-        "rmse": "lower",
-        "mae": "lower",
-        "r2": "higher",
-        "median_absolute_error": "lower",
-        "error_p90": "lower",
-        "error_p95": "lower",
-    },
-    "anomaly": {
-        "separation_auc": "higher",
-        "stability": "higher",
-        "roc_auc": "higher",
-        "pr_auc": "higher",
-    },
-    "clustering": {"silhouette": "higher", "stability": "higher", "davies_bouldin": "lower"},
-}
 
 
 @dataclass(frozen=True)
@@ -134,7 +81,8 @@ def weighted_auc(scores: FloatArray, hits: NDArray[np.bool_], weights: FloatArra
     negative = np.add.reduceat(weights[:, order] * ~hits[order], starts, axis=1)
     below = np.cumsum(negative, axis=1) - negative
     pairs: FloatArray = (positive * (below + 0.5 * negative)).sum(axis=1)
-    share: FloatArray = pairs / (positive.sum(axis=1) * negative.sum(axis=1))
+    with np.errstate(invalid="ignore"):
+        share: FloatArray = pairs / (positive.sum(axis=1) * negative.sum(axis=1))
     return share
 
 
@@ -150,7 +98,8 @@ def weighted_average_precision(
         np.cumsum(positive, axis=1), seen, out=np.zeros_like(seen), where=seen > 0
     )
     area: FloatArray = (precision * positive).sum(axis=1)
-    share: FloatArray = area / positive.sum(axis=1)
+    with np.errstate(invalid="ignore"):
+        share: FloatArray = area / positive.sum(axis=1)
     return share
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.contract import Contract
+from core.settings import METRICS
 from training import calibration, metrics
 from training.export import reference_outputs
 
@@ -37,7 +38,7 @@ class LabelledObjective:
     @property
     def lower_is_better(self) -> bool:
         """Say which way the metric points."""
-        return metrics.BETTER[self.task][self.name] == "lower"
+        return METRICS[self.task][self.name] == "lower"
 
     def evaluate(self, model: Any, train: IntArray, validation: IntArray) -> FloatArray:
         """Fit on `train` and answer for `validation`."""
@@ -101,25 +102,35 @@ class AnomalyObjective:
     The unreal rows have each column drawn on its own, half of them from the column's values (which
     breaks how columns go together) and half evenly from its range (which leaves the crowded parts).
     Area under the ROC curve; the idea is that of Steinwart, Hush, Scovel (JMLR 2005), anomaly
-    detection as classification against a reference distribution.
+    detection as classification against a reference distribution. With the name of another metric
+    it is the known anomalies that count: `truth` is 1 for those, 0 for ordinary rows, NaN for rows
+    of which nothing is known.
     """
 
     contract: Contract
     matrix: FloatArray
     seed: int
     name: str = "separation_auc"
+    truth: FloatArray | None = None
     lower_is_better: bool = False
 
     def evaluate(self, model: Any, train: IntArray, validation: IntArray) -> FloatArray:
         """Fit on `train`; score the validation rows (first) and as many unreal ones."""
         fit_rows(model, self.matrix[train])
+        if self.truth is not None:
+            return reference_outputs(model, self.matrix[validation], self.contract)
         held = self.matrix[validation][:MAX_SEPARATION_ROWS]
         unreal = make_unreal_rows(held, self.seed)
         return reference_outputs(model, np.vstack([held, unreal]), self.contract)
 
     def score(self, outputs: Sequence[FloatArray], validations: Sequence[IntArray]) -> list[float]:
         """Score each fold."""
-        return [separation_auc(out[:, 0]) for out in outputs]
+        if self.truth is None:
+            return [separation_auc(out[:, 0]) for out in outputs]
+        return [
+            measure_detection(self.name, out[:, 0], self.truth[rows])
+            for out, rows in zip(outputs, validations, strict=True)
+        ]
 
 
 @dataclass
@@ -188,6 +199,18 @@ def make_unreal_rows(rows: FloatArray, seed: int) -> FloatArray:
         is_whole = bool((known == np.floor(known)).all())
         unreal[:half, column] = np.round(drawn) if is_whole else drawn
     return unreal
+
+
+DETECTION = {"roc_auc": metrics.weighted_auc, "pr_auc": metrics.weighted_average_precision}
+
+
+def measure_detection(name: str, scores: FloatArray, truth: FloatArray) -> float:
+    """Measure how well scores find the known anomalies; NaN where only one kind is known."""
+    known = np.isfinite(truth)
+    hits = truth[known] == 1
+    if hits.all() or not hits.any():
+        return math.nan
+    return float(DETECTION[name](scores[known], hits, np.ones((1, len(hits))))[0])
 
 
 def separation_auc(scores: FloatArray) -> float:

@@ -17,14 +17,12 @@ import pyarrow.csv
 import pyarrow.parquet
 from numpy.typing import NDArray
 
+from core.cells import BLANKS, MISSING, MISSING_AMONG_NUMBERS
 from core.contract import (
     LARGEST_INTEGER,
 )
 from core.errors import DataError
 from training.columns import (
-    BLANKS,
-    MISSING,
-    MISSING_AMONG_NUMBERS,
     FloatArray,
     IntArray,
     ObjectArray,

@@ -49,6 +49,7 @@ from training.export import (
 from training.jobs import Job
 from training.metrics import Answers
 from training.objectives import (
+    DETECTION,
     MAX_SEPARATION_ROWS,
     MAX_SILHOUETTE_ROWS,
     AnomalyObjective,
@@ -59,7 +60,7 @@ from training.objectives import (
     prepared,
     silhouettes,
 )
-from training.search import Checkpoint, Searched, search
+from training.search import Checkpoint, Folds, Searched, search
 from training.splits import Split, make_folds, split_rows, unseen_by
 
 FloatArray: TypeAlias = NDArray[np.float64]
@@ -332,9 +333,9 @@ def choose_model(job: Job, data: Data, split: Split, log: Log) -> Chosen:
     known = _candidates(job, contract, len(rows))
     names = (job.candidate,) if job.candidate else settings.training.candidates
     competing = choose_candidates(known, names)
-    metric = settings.training.metric or metrics.USUAL_METRIC[contract.task]
+    metric = settings.metric
     folds = _folds(job, data, rows)
-    objective = _objective(data, rows, metric, seed)
+    objective = _objective(data, rows, folds, metric, seed)
     deadline = settings.training.time_budget_seconds
     fingerprint = hashlib.sha256(
         json.dumps([settings.training_digest, [dict(entry) for entry in data.inputs]]).encode()
@@ -345,7 +346,7 @@ def choose_model(job: Job, data: Data, split: Split, log: Log) -> Chosen:
             objective,
             folds,
             strategy=settings.training.search.strategy,
-            draws=settings.training.search.trials,
+            draws=_draws(job),
             seed=seed if job.search_seed is None else job.search_seed,
             seconds_left=lambda: deadline - log.elapsed(),
             report=log.say,
@@ -356,7 +357,7 @@ def choose_model(job: Job, data: Data, split: Split, log: Log) -> Chosen:
         outputs: list[FloatArray] = list(searched.outputs or ())
         if contract.is_classification and searched.outputs is None:
             outputs = [objective.evaluate(candidate.build(best.params), *fold) for fold in folds]
-    _publish(objective.name, best.score, objective.lower_is_better, log)
+    _publish(objective.name, best.score, objective.lower_is_better)
     if not isinstance(objective, LabelledObjective) or contract.task == "regression":
         return Chosen(searched, metric, candidate, None, None, rows, False)
     validations = [validation for _, validation in folds]
@@ -375,6 +376,15 @@ def choose_model(job: Job, data: Data, split: Split, log: Log) -> Chosen:
         rows[np.concatenate(validations)],
         calibrates,
     )
+
+
+def _draws(job: Job) -> int:
+    """Give the draws a candidate: a tuning job's training jobs share them, defaults apart."""
+    asked = job.settings.training.search
+    if job.search_seed is None:
+        return asked.trials
+    jobs = max(asked.parallel_jobs, asked.trials)
+    return min(asked.trials, 1 + math.ceil((asked.trials - 1) / jobs))
 
 
 def _search_rows(train: IntArray, seed: int) -> IntArray:
@@ -410,11 +420,13 @@ def _folds(job: Job, data: Data, rows: IntArray) -> list[tuple[IntArray, IntArra
 
 
 def _objective(
-    data: Data, rows: IntArray, metric: str, seed: int
+    data: Data, rows: IntArray, folds: Folds, metric: str, seed: int
 ) -> LabelledObjective | AnomalyObjective | ClusteringObjective:
     task, matrix = data.contract.task, data.matrix[rows]
     if task == "anomaly":
-        return AnomalyObjective(data.contract, matrix, seed)
+        return AnomalyObjective(
+            data.contract, matrix, seed, metric, _known_anomalies(data, rows, folds, metric)
+        )
     if task == "clustering":
         return ClusteringObjective(data.contract, matrix)
     assert data.labels is not None
@@ -428,12 +440,40 @@ def _objective(
     )
 
 
+def _known_anomalies(data: Data, rows: IntArray, folds: Folds, metric: str) -> FloatArray | None:
+    """Give what is known of the rows if the metric asks for it; each fold must show it."""
+    if metric not in DETECTION:
+        return None
+    truth = _truth(data)
+    if truth is None:
+        raise TrainingError(
+            f"[training] metric {metric!r} needs the target {data.contract.target!r}, which the "
+            "data does not have; bring it or use separation_auc"
+        )
+    truth = truth[rows]
+    if any(len(np.unique(truth[v][np.isfinite(truth[v])])) < 2 for _, v in folds):
+        raise TrainingError(
+            f"[training] metric {metric!r} needs rows known to be anomalies, and others, in each "
+            f"fold; {int((truth == 1).sum())} of the training rows are: bring more or use "
+            "separation_auc"
+        )
+    return truth
+
+
+def _truth(data: Data) -> FloatArray | None:
+    """Give, for an anomaly task, 1 for known anomalies, 0 for ordinary rows, NaN for the rest."""
+    target = data.contract.target
+    if target is None or target not in data.frame.columns:
+        return None
+    return np.asarray(tables.encode_target(data.frame, data.contract), dtype=np.float64)
+
+
 def _log_loss(contract: Contract, labels: FloatArray, outputs: list[FloatArray]) -> float:
     answers = Answers(contract.task, labels, np.vstack(outputs), contract.positive_index)
     return metrics.compute_one("log_loss", answers)
 
 
-def _publish(name: str, score: float, lower_is_better: bool, log: Log) -> None:
+def _publish(name: str, score: float, lower_is_better: bool) -> None:
     """Print the metric as the lines that the template's regular expressions read."""
     print(f"metric:{name}={score:.10g}", flush=True)
     print(f"metric:objective={-score if lower_is_better else score:.10g}", flush=True)
@@ -548,7 +588,7 @@ def evaluate_model(
     matrix, units = data.matrix[split.holdout], split.units[split.holdout]
     outputs = model.answer(matrix)
     if model.contract.task == "anomaly":
-        evaluated = _evaluate_anomalies(data, split, model, outputs, seed)
+        evaluated = _evaluate_anomalies(job, data, split, chosen, model, outputs)
     elif model.contract.task == "clustering":
         evaluated = _evaluate_clusters(job, data, split, chosen, model, outputs)
     else:
@@ -578,8 +618,9 @@ def _answers(data: Data, model: Model, rows: IntArray, outputs: FloatArray) -> A
 
 
 def _evaluate_anomalies(
-    data: Data, split: Split, model: Model, outputs: FloatArray, seed: int
+    job: Job, data: Data, split: Split, chosen: Chosen, model: Model, outputs: FloatArray
 ) -> Evaluated:
+    seed = job.settings.split.seed
     held = data.matrix[split.holdout][:MAX_SEPARATION_ROWS]
     unreal = model.answer(make_unreal_rows(held, seed))[:, 0]
     scores = np.r_[outputs[: len(held), 0], unreal]
@@ -591,6 +632,9 @@ def _evaluate_anomalies(
     ]
     value = float(metrics.weighted_auc(scores, hits, np.ones((1, len(scores))))[0])
     found = {"separation_auc": interval_of(value, np.concatenate(drawn))}
+    # Stability: do two fits, each on half of the training rows, put the holdout in one order?
+    first, second = (scores[:, 0] for scores in _answer_by_halves(job, data, split, chosen, held))
+    found["stability"] = Interval(_rank_correlation(first, second), math.nan, math.nan)
     edges = np.quantile(scores, [0.0, 1.0])
     bins = np.linspace(edges[0], edges[1] if edges[1] > edges[0] else edges[0] + 1, 31)
     flagged = float((outputs[:, 0] >= (model.threshold or math.inf)).mean())
@@ -602,26 +646,22 @@ def _evaluate_anomalies(
             "flagged_share": flagged,
         }
     }
-    if data.contract.target and data.contract.target in data.frame.columns:
-        labels = np.asarray(tables.encode_target(data.frame, data.contract), dtype=np.float64)[
-            split.holdout
-        ]
+    labels = _truth(data)
+    if labels is not None:
+        labels = labels[split.holdout]
         known = np.isfinite(labels)
         truth = labels[known] == 1
         if truth.any() and not truth.all():
             curve = outputs[known, 0]
-            parts: dict[str, list[FloatArray]] = {"roc_auc": [], "pr_auc": []}
+            units = split.units[split.holdout][known]
             ones = np.ones((1, len(curve)))
-            for weights in draw_weights(split.units[split.holdout][known], 1000, seed):
-                parts["roc_auc"].append(metrics.weighted_auc(curve, truth, weights))
-                parts["pr_auc"].append(metrics.weighted_average_precision(curve, truth, weights))
-            found["roc_auc"] = interval_of(
-                float(metrics.weighted_auc(curve, truth, ones)[0]), np.concatenate(parts["roc_auc"])
-            )
-            found["pr_auc"] = interval_of(
-                float(metrics.weighted_average_precision(curve, truth, ones)[0]),
-                np.concatenate(parts["pr_auc"]),
-            )
+            for name, measure in DETECTION.items():
+                parts = [
+                    measure(curve, truth, weights)
+                    for weights in draw_weights(units, replicates_for(len(units)), seed)
+                ]
+                value = float(measure(curve, truth, ones)[0])
+                found[name] = interval_of(value, np.concatenate(parts))
     return Evaluated(found, curves, [], [])
 
 
@@ -644,15 +684,34 @@ def _evaluate_clusters(
             float(davies_bouldin_score(points, labels)), math.nan, math.nan
         )
     # Stability: fit the same model on each half of the training rows; do they agree on the holdout?
-    halves = np.random.default_rng([seed, 3]).permutation(split.train)
-    agreed = []
-    for half in np.array_split(halves, 2):
-        refitted = chosen.candidate.build(chosen.searched.best.params)
-        fit_rows(refitted, data.matrix[np.sort(half)])
-        agreed.append(reference_outputs(refitted, held, model.contract)[:, 0])
+    agreed = [answers[:, 0] for answers in _answer_by_halves(job, data, split, chosen, held)]
     found["stability"] = Interval(float(adjusted_rand_score(*agreed)), math.nan, math.nan)
     curves = {"clusters": summarise_clusters(model.contract, held, outputs[:, 0])}
     return Evaluated(found, curves, [], [])
+
+
+def _answer_by_halves(
+    job: Job, data: Data, split: Split, chosen: Chosen, rows: FloatArray
+) -> list[FloatArray]:
+    """Fit the chosen model on either half of the training rows; give what each answers."""
+    shuffled = np.random.default_rng([job.settings.split.seed, 3]).permutation(split.train)
+    answers = []
+    for half in np.array_split(shuffled, 2):
+        candidate = _candidates(job, data.contract, len(half)).get(chosen.searched.best.candidate)
+        refitted = (candidate or chosen.candidate).build(chosen.searched.best.params)
+        fit_rows(refitted, data.matrix[np.sort(half)])
+        answers.append(reference_outputs(refitted, rows, data.contract))
+    return answers
+
+
+def _rank_correlation(first: FloatArray, second: FloatArray) -> float:
+    """Spearman's rank correlation; 0 where a side is constant."""
+    from scipy.stats import rankdata
+
+    ranks = rankdata(first), rankdata(second)
+    if min(float(np.ptp(side)) for side in ranks) == 0.0:
+        return 0.0
+    return float(np.corrcoef(*ranks)[0, 1])
 
 
 def compare_with_champion(job: Job, data: Data, split: Split, model: Model, log: Log) -> Compared:
@@ -736,21 +795,30 @@ def _duel(
     ours = model.answer(data.matrix[rows])
     if contract.task in SUPERVISED:
         theirs = comparison.align_outputs(theirs, champion.contract, contract)
-        metric = job.settings.training.metric or metrics.USUAL_METRIC[contract.task]
         challenger = _answers(data, model, rows, ours)
         threshold = 0.5 if champion.threshold is None else champion.threshold
         return comparison.duel(
             replace(challenger, outputs=theirs, threshold=threshold),
             challenger,
-            metric,
+            job.settings.metric,
             units,
             seed,
         )
     if contract.task == "anomaly":
+        truth, metric = _truth(data), job.settings.metric
+        if metric in DETECTION and truth is not None:
+            known = np.isfinite(truth[rows])
+            hits = truth[rows][known] == 1
+            if hits.all() or not hits.any():
+                return None
+            sides = theirs[known, 0], ours[known, 0]
+            return _duel_scores(metric, *sides, hits, units[known], seed)
         unreal = make_unreal_rows(data.matrix[rows], seed)
         return _duel_scores(
+            "separation_auc",
             np.r_[theirs[:, 0], champion.answer(unreal)[:, 0]],
             np.r_[ours[:, 0], model.answer(unreal)[:, 0]],
+            np.arange(2 * len(rows)) >= len(rows),
             units,
             seed,
         )
@@ -766,17 +834,25 @@ def _duel(
     )
 
 
-def _duel_scores(theirs: FloatArray, ours: FloatArray, units: IntArray, seed: int) -> Duel:
-    unreal = np.arange(len(ours)) >= len(units)
+def _duel_scores(
+    metric: str,
+    theirs: FloatArray,
+    ours: FloatArray,
+    hits: NDArray[np.bool_],
+    units: IntArray,
+    seed: int,
+) -> Duel:
+    """Compare anomaly scores; those beyond `units` are of unreal rows and never resampled."""
+    area = DETECTION.get(metric, metrics.weighted_auc)
 
     def measure(scores: FloatArray, weights: FloatArray) -> FloatArray:
-        both = np.hstack([weights, np.ones((len(weights), len(units)))])
-        return metrics.weighted_auc(scores, unreal, both)
+        unreal = np.ones((len(weights), len(scores) - len(units)))
+        return area(scores, hits, np.hstack([weights, unreal]))
 
     return comparison.duel_measures(
         lambda weights: measure(theirs, weights),
         lambda weights: measure(ours, weights),
-        metric="separation_auc",
+        metric=metric,
         lower_is_better=False,
         units=units,
         seed=seed,

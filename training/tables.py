@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from core.cells import MISSING
 from core.contract import (
     TEXT_BUCKETS,
     Column,
@@ -22,7 +23,6 @@ from core.contract import (
 )
 from core.errors import ContractError, DataError, Problem
 from training.columns import (
-    MISSING,
     FloatArray,
     IntArray,
     Series,

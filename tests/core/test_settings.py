@@ -251,3 +251,35 @@ def test_only_what_changes_the_model_changes_the_training_digest() -> None:
 def test_every_task_has_metrics() -> None:
     """A gate can be named for each task."""
     assert set(METRICS) == {"binary", "multiclass", "regression", "anomaly", "clustering"}
+
+
+@pytest.mark.parametrize(
+    ("task", "key", "name", "words"),
+    [
+        ("clustering", "gates.minimum", "stability", None),
+        ("clustering", "gates.maximum", "davies_bouldin", None),
+        ("clustering", "training.metric", "davies_bouldin", "use one of silhouette"),
+        ("anomaly", "gates.minimum", "separation_auc", None),
+        ("anomaly", "gates.minimum", "pr_auc", "target"),
+        ("anomaly", "training.metric", "stability", "separation_auc"),
+        ("clustering", "gates.minimum", "davies_bouldin", "maximum"),
+    ],
+)
+def test_unsupervised_tasks_have_gates(task: str, key: str, name: str, words: str | None) -> None:
+    """What the holdout of such a task is measured by can be gated; what cannot compete is said."""
+    table, _, last = key.partition(".")
+    document = {"project": {"name": "x"}, "problem": {"task": task}}
+    document[table] = {last: name if table == "training" else {name: 0.5}}
+    if words is None:
+        assert read_settings(document).problem.task == task
+        return
+    with pytest.raises(SettingsError, match=words):
+        read_settings(document)
+
+
+def test_the_metric_is_the_tasks_usual_one_unless_named() -> None:
+    """`[training] metric` names what candidates compete on."""
+    problem = {"task": "regression", "target": "y"}
+    document: dict[str, Any] = {"project": {"name": "x"}, "problem": problem}
+    assert read_settings(document).metric == "rmse"
+    assert read_settings({**document, "training": {"metric": "r2"}}).metric == "r2"

@@ -5,6 +5,7 @@ import pytest
 from sklearn import metrics as reference
 
 from core.contract import Column, Contract
+from core.settings import METRICS
 from training import evaluation, metrics
 from training.metrics import Answers
 
@@ -83,7 +84,7 @@ def test_regression_metrics_are_scikit_learns() -> None:
     )
 
 
-@pytest.mark.parametrize("name", list(metrics.BETTER["binary"]))
+@pytest.mark.parametrize("name", list(METRICS["binary"]))
 def test_a_weight_counts_a_row_that_often(name: str) -> None:
     """Weights are repetitions: weighing rows equals repeating them."""
     answers = binary(rows=120, ties=True)

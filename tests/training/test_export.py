@@ -48,6 +48,7 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from core.contract import Column, Contract
+from core.engine import load_engine
 from core.errors import ExportError
 from training.export import (
     FOLDED_BOUND,
@@ -388,6 +389,32 @@ def test_other_estimators_are_calibrated_in_onnx(model: Any, classes: int) -> No
     exported = export(calibrated, contract, fresh)
     assert exported.family == "none"
     assert prove_parity(calibrated, exported, fresh, contract).max_abs_diff <= exported.bound
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        LogisticRegression(),
+        Pipeline([("s", StandardScaler()), ("m", LogisticRegression())]),
+        Pipeline([("s", StandardScaler()), ("m", MLPClassifier(5, max_iter=30, random_state=0))]),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
+def test_a_model_without_an_imputer_answers_complete_rows(model: Any) -> None:
+    """Rows with values get their answers even beside rows with gaps, for which there is none."""
+    contract = Contract("binary", (Column("a", "number"), Column("b", "number")), "y", ("n", "y"))
+    rows = np.random.default_rng(7).normal(size=(200, 2))
+    model.fit(rows, (rows.sum(axis=1) > 0).astype(int))
+    exported = export_model(model, contract, np.zeros(2))
+    asked = rows[:20].copy()
+    asked[3:6, 1] = np.nan
+    found = run_onnx(exported.onnx, asked)
+    whole = ~np.isnan(asked).any(axis=1)
+    assert np.abs(found[whole] - model.predict_proba(asked[whole])).max() <= exported.bound
+    if exported.family == "linear":
+        table = np.array(load_engine(exported.model_json).score_many(asked.tolist()))
+        assert np.isnan(found[~whole]).all()
+        assert np.array_equal(np.isnan(table), np.isnan(found))
 
 
 def test_a_model_that_nothing_can_express_is_refused() -> None:

@@ -17,7 +17,7 @@ import pytest
 from core.bundle import Bundle
 from core.drift import Baseline
 from core.engine import decide, load_engine
-from core.settings import load_settings
+from core.settings import METRICS, load_settings
 from tests.training.projects import LIGHT, PROBLEMS, make_project, make_table, write_project
 from training import tables, train
 from training.export import reference_outputs, run_onnx
@@ -71,7 +71,9 @@ def test_every_task_ends_in_a_whole_bundle(
     assert np.abs(found - expected).max() <= GOLDEN_TOLERANCE
     onnx = run_onnx(bundle.file("model.onnx"), np.asarray(vectors))
     assert np.abs(onnx - expected).max() <= GOLDEN_TOLERANCE
-    assert evaluation["metric"] in evaluation["metrics"]
+    assert evaluation["metric"] == next(iter(METRICS[task]))
+    needs_target = {"roc_auc", "pr_auc"} if task == "anomaly" else set()
+    assert set(evaluation["metrics"]) == set(METRICS[task]) - needs_target
     assert evaluation["decision"]["promote"] is True
     assert evaluation["export"]["flips"] == 0
     assert Baseline.from_json(bundle.file("baseline.json")).contract == contract.digest
@@ -348,12 +350,45 @@ def test_settings_change_what_they_say(tmp_path: Path, capsys: pytest.CaptureFix
     extra = (
         '[training]\nmetric = "f1"\ncandidates = ["linear"]\n[split]\nholdout = 0.4\nseed = 11\n'
     )
-    evaluation = run_local(make_project(tmp_path, extra=extra), capsys).evaluation()
+    assert train.main(["--local", str(make_project(tmp_path, extra=extra))]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    evaluation = Bundle.from_folder(lines[-1]).evaluation()
     assert evaluation["metric"] == "f1"
+    published = next(line for line in lines if line.startswith("metric:f1="))
+    assert float(published.partition("=")[2]) == pytest.approx(evaluation["chosen"]["score"])
     assert {trial["candidate"] for trial in evaluation["candidates"]} == {"linear"}
     assert len(evaluation["candidates"]) == 8
     assert evaluation["rows"]["holdout"] == pytest.approx(96, abs=2)
     assert evaluation["split"]["seed"] == 11
+
+
+def test_known_anomalies_can_be_competed_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With a target, an anomaly task is searched, measured and duelled by what it says."""
+    frame = make_table("anomaly", rows=300)
+    frame["fraud"] = np.where(frame.index % 15 == 0, "yes", "no")
+    frame.loc[frame["fraud"] == "yes", "size"] += 6.0
+    frame.loc[frame.index % 7 == 1, "fraud"] = None
+    problem = 'task = "anomaly"\ntarget = "fraud"\npositive = "yes"'
+    extra = '[training]\nmetric = "pr_auc"\n[training.search]\ntrials = 2\n'
+    folder = write_project(tmp_path, frame, problem, extra)
+    assert train.main(["--local", str(folder)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert sum(line.startswith("metric:pr_auc=") for line in lines) == 1
+    evaluation = Bundle.from_folder(lines[-1]).evaluation()
+    assert evaluation["metric"] == "pr_auc"
+    assert set(evaluation["metrics"]) == set(METRICS["anomaly"])
+    assert evaluation["metrics"]["pr_auc"]["value"] > 0.5
+    again = run_local(folder, capsys, "--champion", lines[-1]).evaluation()
+    assert again["champion"]["everything"]["metric"] == "pr_auc"
+    assert again["decision"]["promote"] is False
+    frame["fraud"] = np.where(frame.index == 15, "yes", "no")
+    frame.to_csv(folder / "table.csv", index=False)
+    assert train.main(["--local", str(folder)]) == 1
+    said = capsys.readouterr().err
+    assert "pr_auc" in said
+    assert "separation_auc" in said
 
 
 def test_unknown_candidates_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
