@@ -29,9 +29,11 @@ _BOOLEAN_TEXT = "true|t|yes|y|on|1|false|f|no|n|off|0"
 
 _STATUSES = {
     400: ("BadRequest", "The body is not JSON, or not UTF-8."),
-    403: ("Forbidden", "The request is not signed, carries no key, or may not call this API."),
+    401: ("Unauthorized", "The request is not signed."),
+    403: ("Forbidden", "The signature or the key is wrong, or the caller may not call this API."),
     404: ("NotFound", "There is nothing at this path."),
     405: ("MethodNotAllowed", "This path does not answer this method."),
+    409: ("Conflict", "There is not one of `ids` for each row."),
     413: ("TooLarge", "The body is too large."),
     415: ("UnsupportedMediaType", "The body is not `application/json`."),
     422: (
@@ -63,7 +65,6 @@ def describe_api(
     """
     security = _security(auth)
     open_docs: dict[str, Any] = {"security": []} if public_docs else {}
-    predict_errors = _errors(400, 413, 415, 422, 503)
     paths = {
         "/predict": {
             "post": {
@@ -81,7 +82,7 @@ def describe_api(
                 "requestBody": _body("PredictRequest"),
                 "responses": {
                     "200": _answer("The predictions, in the order of the rows.", "Predictions"),
-                    **predict_errors,
+                    **_errors(400, 409, 413, 415, 422, 503),
                 },
             }
         },
@@ -92,7 +93,7 @@ def describe_api(
                 "requestBody": _body("Labels"),
                 "responses": {
                     "202": _answer("The labels are kept.", "Accepted"),
-                    **predict_errors,
+                    **_errors(400, 413, 415, 422, 503),
                 },
             }
         },
@@ -342,7 +343,7 @@ def _schemas(
 _PROBLEM = {
     "type": "object",
     "description": 'RFC 9457 ("Problem Details for HTTP APIs").',
-    "required": ["type", "title", "status"],
+    "required": ["type", "title"],
     "properties": {
         "type": {"type": "string"},
         "title": {"type": "string"},
@@ -437,7 +438,7 @@ def _answer(description: str, schema: str) -> dict[str, Any]:
 
 
 def _errors(*statuses: int) -> dict[str, Any]:
-    everywhere = (403, 404, 405, 429, 500)
+    everywhere = (401, 403, 404, 405, 429, 500)
     return {
         str(status): {"$ref": f"#/components/responses/{_STATUSES[status][0]}"}
         for status in sorted({*statuses, *everywhere})

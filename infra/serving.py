@@ -186,9 +186,14 @@ class Serving(Construct):
                 options["request_validator"] = validator
                 options["request_models"] = {"application/json": self._body_model(path)}
             resource.add_method(verb, integration, **options)
+            # What else is asked here is answered 405, and elsewhere 404, by the function: a gateway
+            # says "Missing Authentication Token" to both.
+            resource.add_method("ANY", integration, **caller)
             if settings.serving.cors_origins:
                 # A browser asks this before it may sign anything; the function knows the origins.
                 resource.add_method("OPTIONS", integration, **anyone)
+        self.api.root.add_method("ANY", integration, **caller)
+        self.api.root.add_resource("{path+}").add_method("ANY", integration, **caller)
         self._refusals(settings)
         if settings.serving.auth == "api_key":
             self._usage_plan(settings)
@@ -224,31 +229,33 @@ class Serving(Construct):
         # pages.
         cors = {"Access-Control-Allow-Origin": f"'{origins[0]}'"} if len(origins) == 1 else {}
         kinds = aws_apigateway.ResponseType
-        for name, kind, status, title, detail, headers in (
+        forbidden = "The caller may not do this"
+        for name, kind, status, title, headers in (
+            ("BadBody", kinds.BAD_REQUEST_BODY, "400", "The body lacks the required outline", {}),
             (
-                "BadBody",
-                kinds.BAD_REQUEST_BODY,
-                "400",
-                "The body does not have the required outline",
-                "$context.error.validationErrorString",
-                {},
+                # The name is the gateway's; every path is deployed, so only unsigned calls get it.
+                "Unsigned",
+                kinds.MISSING_AUTHENTICATION_TOKEN,
+                "401",
+                "The request is not signed",
+                {"WWW-Authenticate": "'AWS4-HMAC-SHA256'"},
             ),
-            (
-                "Throttled",
-                kinds.THROTTLED,
-                "429",
-                "Too many requests",
-                "The limit on requests is reached; try again later.",
-                {"Retry-After": "'1'"},
-            ),
-            ("Refused", kinds.DEFAULT_4_XX, None, "The request is refused", None, {}),
-            ("Failed", kinds.DEFAULT_5_XX, None, "The service failed", None, {}),
+            ("WronglySigned", kinds.INVALID_SIGNATURE, "403", "The signature is wrong", {}),
+            ("Expired", kinds.EXPIRED_TOKEN, "403", "The signature has expired", {}),
+            ("Denied", kinds.ACCESS_DENIED, "403", forbidden, {}),
+            ("NoKey", kinds.INVALID_API_KEY, "403", "The API key is missing or unknown", {}),
+            ("TooLarge", kinds.REQUEST_TOO_LARGE, "413", "The body is too large", {}),
+            ("Throttled", kinds.THROTTLED, "429", "Too many requests", {"Retry-After": "'1'"}),
+            ("Spent", kinds.QUOTA_EXCEEDED, "429", "The quota is used up", {"Retry-After": "'60'"}),
+            ("Refused", kinds.DEFAULT_4_XX, None, "The request is refused", {}),
+            ("Failed", kinds.DEFAULT_5_XX, None, "The service failed", {}),
         ):
+            what = "validationErrorString" if kind is kinds.BAD_REQUEST_BODY else "message"
             body = {
                 "type": "about:blank",
                 "title": title,
                 **({"status": int(status)} if status else {}),
-                "detail": detail or "$context.error.message",
+                "detail": f"$context.error.{what}",
                 "request": "$context.requestId",
             }
             self.api.add_gateway_response(

@@ -944,6 +944,16 @@ class _Handler(BaseHTTPRequestHandler):
 
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_HEAD = do_OPTIONS = _answer
 
+    def _refuse(self) -> None:
+        """Refuse what an API cannot define, as RFC 9110 asks; AWS does not document its answer."""
+        self.send_response(405)
+        self.send_header("Allow", "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT")
+        self.send_header("Content-Length", "0")
+        self.send_header("Connection", "close")
+        self.end_headers()
+
+    do_CONNECT = do_QUERY = do_TRACE = _refuse
+
     def log_message(self, format: str, *args: Any) -> None:
         """Leave the access log to the stage's settings."""
         logger.debug(format, *args)

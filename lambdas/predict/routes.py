@@ -248,6 +248,10 @@ def _refusal(error: ContractError) -> Refusal:
     count = len(error.problems)
     if count == 0:
         return Refusal(422, str(error))
+    # No JSON Schema can say this of two arrays, so it is no 422: a client that keeps to the
+    # document never gets one.
+    if any(problem.code == "ids_do_not_match" for problem in error.problems):
+        return Refusal(409, "nothing of this request was acted on", error.problems)
     nouns = "problem" if count == 1 else "problems"
     return Refusal(422, f"{count} {nouns}; nothing of this request was acted on", error.problems)
 
