@@ -73,18 +73,26 @@ FLOORS = {
 # How a column's share of the budget is split over its tests. Location has most: it is what moves.
 TESTS: dict[Kind, dict[str, float]] = {
     "number": {
-        "location": 0.35,
-        "shape": 0.25,
-        "spread": 0.10,
-        "missing": 0.12,
-        "unseen": 0.06,
-        "below": 0.06,
-        "above": 0.06,
+        "location": 0.42,
+        "shape": 0.30,
+        "spread": 0.12,
+        "missing": 0.04,
+        "unseen": 0.04,
+        "below": 0.04,
+        "above": 0.04,
     },
-    "category": {"shape": 0.6, "missing": 0.2, "unseen": 0.2},
+    "category": {"shape": 0.8, "missing": 0.1, "unseen": 0.1},
     "presence": {"missing": 0.5, "unseen": 0.5},
 }
-GROUP_SHARES: dict[str, float] = {"input": 0.55, "output": 0.15, "joint": 0.15, "means": 0.15}
+GROUP_SHARES: dict[str, float] = {
+    "input": 0.50,
+    "missing": 0.11,
+    "output": 0.13,
+    "joint": 0.13,
+    "means": 0.13,
+}
+"""Columns that miss values in training have a share of their own for that. Where none were missing,
+a handful is beyond any chance, and the little that the column's own budget has for it is enough."""
 DATA_QUALITY = ("missing", "unseen", "below", "above")
 
 _LARGEST_VOCABULARY = 5_000
@@ -344,8 +352,9 @@ def build_baseline(
     `columns` maps each of the contract's columns to its values over the training rows. `outputs`
     (rows x outputs) must come from rows that the model was *not* fitted on: a score's distribution
     on its own training rows is too sharp and would alarm on the first window. `times` (seconds, one
-    a row of `columns`) lets dependence between neighbouring rows enter the tests. Raises DriftError
-    for missing or unequal columns.
+    a row of `columns`) lets dependence between neighbouring rows enter the tests. Sensitive columns
+    are not counted: predict leaves them out of what it captures. Raises DriftError for missing or
+    unequal columns.
     """
     missing = [column.name for column in contract.columns if column.name not in columns]
     if missing:
@@ -368,7 +377,8 @@ def build_baseline(
     built: list[ColumnBaseline] = []
     slots: list[Counts] = []
     numbers: dict[int, Floats] = {}
-    for position, column in enumerate(contract.columns):
+    watched = [column for column in contract.columns if not column.sensitive]
+    for position, column in enumerate(watched):
         values = columns[column.name]
         if column.type in ("number", "integer", "boolean", "text"):
             numeric, invalid = _numbers(values, text=column.type == "text")
@@ -728,7 +738,7 @@ def _place(edges: Floats, values: Floats, absent: NDArray[np.bool_]) -> Counts:
     Values fall into equal cells. The cell never falls when a value rises, so that in a cell without
     an edge all values lie between the same edges; only values in cells with an edge are searched.
     """
-    low, span = edges[0], edges[-1] - edges[0]
+    low, span = float(edges[0]), float(edges[-1]) - float(edges[0])
     if not math.isfinite(span) or span < 1e-290:
         return np.searchsorted(edges, values, side="right")
     factor = _CELLS / span
@@ -868,13 +878,15 @@ def summarise_columns(
     outputs: NDArray[Any] | None = None,
 ) -> Summary:
     """Count a table given column by column; a column that is not there counts as missing."""
-    rows = max((len(values) for values in columns.values()), default=0)
+    # A baseline without columns of its own (all are sensitive) still counts the outputs.
+    given = [*columns.values(), *([] if outputs is None else [outputs])]
+    rows = max(map(len, given), default=0)
     if rows == 0:
         return Summary.empty(baseline)
     counts: list[Counts] = []
     raw: dict[int, Floats] = {}
     joint = set(baseline.joint.columns) if baseline.joint else set()
-    given = 0
+    reached = 0
     for position, column in enumerate(baseline.columns):
         if column.group == "input":
             values = columns.get(column.name)
@@ -889,8 +901,8 @@ def summarise_columns(
             if position in joint:
                 raw[position] = numeric
         elif column.group == "output":
-            which = baseline.outputs[given]
-            given += 1
+            which = baseline.outputs[reached]
+            reached += 1
             if outputs is None or len(outputs) == 0:
                 counts.append(np.zeros(len(column.counts), dtype=np.int64))
                 continue
@@ -955,10 +967,10 @@ class Finding:
             "unseen": f"values never seen in training: {percent}",
             "below": f"below the range seen in training: {percent}",
             "above": f"above the range seen in training: {percent}",
-            "means": f"moved together by {self.size:.2f} standard deviations, most: {self.where}",
+            "means": f"moved by {self.size:.2f} standard deviations, most: {self.where}",
         }[self.kind]
         if math.isnan(self.before):
-            text = f"{self.kind} as in training"
+            text = f"{self.kind} much as in training"
         return f"{self.column}: {text}{since}"
 
 
@@ -1058,13 +1070,16 @@ def _evidence(p: float) -> float:
 def _group_shares(baseline: Baseline) -> dict[str, float]:
     """Split the budget over the groups that there are, and evenly over the columns of each."""
     counted: dict[str, int] = Counter(column.group for column in baseline.columns)
-    shares = dict(GROUP_SHARES)
-    if baseline.joint is None:
-        shares["joint"] = shares["means"] = 0.0
-    if not counted.get("output"):
-        shares["output"] = 0.0
-    total = sum(shares.values())
+    counted["missing"] = sum(map(_misses, baseline.columns))
+    counted["means"] = int(baseline.joint is not None)
+    shares = {group: share * (counted[group] > 0) for group, share in GROUP_SHARES.items()}
+    total = sum(shares.values()) or 1.0
     return {group: share / total / max(counted.get(group, 1), 1) for group, share in shares.items()}
+
+
+def _misses(column: ColumnBaseline) -> bool:
+    """Say whether a column of the table missed values in training."""
+    return column.group == "input" and column.counts[column.values] > 0
 
 
 def _shock(baseline: Baseline, window: Summary, share: float) -> list[Finding]:
@@ -1076,6 +1091,8 @@ def _shock(baseline: Baseline, window: Summary, share: float) -> list[Finding]:
         dispersion = _dispersion_of(baseline, column)
         for kind, part in TESTS[column.kind].items():
             level = share * shares[column.group] * part
+            if kind == "missing" and _misses(column):
+                level += share * shares["missing"]
             tested = _TESTERS[kind](column, counts, dispersion)
             if tested is not None:
                 p, size, before, after, where = tested
@@ -1240,8 +1257,9 @@ def _test_shape(
     else:
         group = np.empty(len(expected), dtype=np.intp)
         label, held = 0, 0.0
-        for i, value in enumerate(expected):
-            if held >= _SMALLEST_EXPECTED and expected[i:].sum() >= _SMALLEST_EXPECTED:
+        left = np.cumsum(expected[::-1])[::-1].tolist()
+        for i, value in enumerate(expected.tolist()):
+            if held >= _SMALLEST_EXPECTED and left[i] >= _SMALLEST_EXPECTED:
                 label, held = label + 1, 0.0
             group[i] = label
             held += value
@@ -1251,11 +1269,14 @@ def _test_shape(
     p0, p1 = a / n0, b / n1
     pooled = (a + b) / (n0 + n1)
     weight = n0 * n1 / (n0 + n1)
-    squares = weight * float(((p1 - p0) ** 2 / pooled).sum())
+    parts = (p1 - p0) ** 2 / pooled
+    squares = weight * float(parts.sum())
     df = len(a) - 1
     effect = _design(dispersion, "shape", n1)
     size = math.sqrt(max(squares - df * effect, 0.0) / weight)
-    moved = int(np.argmax((p1 - p0) ** 2 / pooled))
+    if squares <= df * effect:  # less than what chance alone gives on average
+        return 1.0, size, math.nan, math.nan, ""
+    moved = int(np.argmax(parts))
     slots = np.flatnonzero(group == moved)
     where = _slot_name(column, int(slots[0]), int(slots[-1]))
     # The bins come from the same few rows as their counts, which widens the statistic: F with the
@@ -1364,8 +1385,12 @@ def _test_means(baseline: Baseline, joint: Joint, window: Summary, level: float)
     degrees = max(rows - d, 4.0)
     p = f_tail(squares * degrees / (d * max(rows - 1.0, degrees)), d, degrees)
     size = math.sqrt(max(squares - d, 0.0) / weight)
-    first = np.argsort(-np.abs(means))[:3]
-    where = ", ".join(f"{baseline.columns[joint.columns[i]].name} ({means[i]:+.2f})" for i in first)
+    most = []
+    for i in np.argsort(-np.abs(means))[:3] if p <= 0.05 else ():
+        column, counts = baseline.columns[joint.columns[i]], window.counts[joint.columns[i]]
+        before, after = (column.quantile(c, 0.5) for c in (column.counts, counts))
+        most.append(f"{column.name} (median {before:.4g} -> {after:.4g})")
+    where = ", ".join(most)
     return Finding(
         MEANS,
         "joint",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import gzip
-import hashlib
 import io
 import json
 import math
@@ -93,14 +92,15 @@ class PendingLabels:
 
 
 def write_labelled(
-    contract: Contract, found: Sequence[tuple[str, str | float, Capture, Row]], now: int
-) -> tuple[str, bytes]:
-    """Write rows with their labels as a training table; gives its key and its bytes.
+    contract: Contract, found: Sequence[tuple[str, str | float, Capture, Row]]
+) -> bytes:
+    """Write rows with their labels as a training table, gzipped CSV.
 
-    Columns: the contract's, the target, `prediction_id` and `time` (of the prediction, ISO 8601).
-    The key is named by the content, so that the same rows written twice are one object.
+    Columns: the contract's, less the sensitive ones, which are never captured (a table that lacks a
+    column says less than one that says it is missing); the target, `prediction_id` and `time` (of
+    the prediction, ISO 8601).
     """
-    names = [column.name for column in contract.columns]
+    names = [column.name for column in contract.columns if not column.sensitive]
     target = str(contract.target)
     extra = [name for name in ("prediction_id", "time") if name not in (*names, target)]
     text = io.StringIO()
@@ -116,10 +116,7 @@ def write_labelled(
                 *(tail[name] for name in extra),
             ]
         )
-    raw = text.getvalue().encode()
-    digest = hashlib.sha256(raw).hexdigest()[:12]
-    day = datetime.fromtimestamp(now / 1000, UTC).strftime("%Y%m%d")
-    return f"labelled/part-{day}-{digest}.csv.gz", gzip.compress(raw, mtime=0)
+    return gzip.compress(text.getvalue().encode(), mtime=0)
 
 
 def _cell(value: Any) -> str:

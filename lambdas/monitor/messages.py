@@ -2,29 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from core.drift import Verdict
+from core.drift import Finding, Verdict
 from lambdas.monitor.quality import Quality
 
 SHOWN = 8
+SHOWN_BESIDE = 4
+NOTICEABLE = 0.5
+"""From which part of the evidence that alarms a column is worth a line beside those that do."""
 
 
 def describe_window(
-    window: Mapping[str, Any], verdict: Verdict, links: Mapping[str, str], helped: bool | None
+    window: Mapping[str, Any],
+    verdict: Verdict,
+    links: Mapping[str, str],
+    *,
+    helped: bool | None = None,
+    also: Sequence[str] = (),
 ) -> tuple[str, str]:
-    """Give subject and text of a drift alarm."""
-    first = verdict.findings[0]
-    subject = f"[{window['deployment']}] drift: {first.column} ({first.kind})"
+    """Give subject and text of a drift alarm.
+
+    `also` names the columns that joined an alarm that people have been told of; `helped` is False
+    where a retrain for an earlier alarm did not end it.
+    """
+    first = next((f for f in verdict.findings if f.column in also), verdict.findings[0])
+    word = "drift, now also" if also else "drift"
+    subject = f"[{window['deployment']}] {word}: {_headline(first)}"
     lines = [
         f"The rows that {window['deployment']} serves differ from those of its model's training.",
+    ]
+    if also:
+        lines.append(f"The alarm stands since {window['since']}; new in it: {', '.join(also)}.")
+    lines += [
         "",
         "What moved, strongest first:",
         *(f"  - {finding.describe()}" for finding in verdict.findings[:SHOWN]),
     ]
     if len(verdict.findings) > SHOWN:
         lines.append(f"  - and {len(verdict.findings) - SHOWN} more: see the report")
+    beside = _beside(verdict)
+    if beside:
+        lines += [
+            "",
+            "Moved as well, though not enough to alarm alone:",
+            *(f"  - {finding.describe()}" for finding in beside),
+        ]
     if helped is False:
         lines += [
             "",
@@ -54,13 +78,33 @@ def describe_window(
     lines += [
         f"Basis:   {verdict.calibration}",
         f"Report:  {links['report']}",
+        f"         {links['console']}",
         f"Runbook: {links['runbook']}",
         "",
-        "Consider:",
+        "Consider (with --stage, where it is not the default one):",
         "  python -m ops drift                    what moved, now and before",
         "  python -m ops train --reason drift     train on what there is now",
     ]
     return subject, "\n".join(lines) + "\n"
+
+
+def _headline(finding: Finding) -> str:
+    """Say what moved and by how much within the 100 characters of a subject."""
+    if finding.kind == "means":
+        return f"columns together, most {finding.where}"
+    return finding.describe()
+
+
+def _beside(verdict: Verdict) -> list[Finding]:
+    """Give the strongest changes of columns that do not alarm themselves."""
+    told = {finding.column for finding in verdict.findings}
+    return [
+        finding
+        for finding in verdict.ranking
+        if finding.column not in told
+        and abs(finding.size) >= finding.floor
+        and finding.evidence >= NOTICEABLE * finding.threshold
+    ][:SHOWN_BESIDE]
 
 
 def describe_quality(

@@ -10,10 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from core import charts
+from core.charts import Series
 from core.drift import Baseline, ColumnBaseline, Finding, Summary, Verdict
 
 SHOWN_COLUMNS = 12
 SHOWN_WINDOWS = 60
+LARGEST_SHOWN = 5.0
 
 _STYLE = """
 :root{color-scheme:light
@@ -33,9 +36,19 @@ td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}
 .card{background:var(--card);border:1px solid var(--line);border-radius:.5rem;padding:.8rem}
 .card h3{font-size:.95rem;margin:0 0 .3rem;overflow-wrap:anywhere}
 .card p{margin:.2rem 0;font-size:.85rem}svg{width:100%;height:auto;display:block}
-.was{fill:var(--was)}.now{fill:var(--now)}.line{stroke:var(--now);fill:none;stroke-width:1.5}
-.limit{stroke:var(--bad);stroke-dasharray:4 3}.axis{stroke:var(--line)}.hit{fill:var(--bad)}
-text{fill:var(--soft);font:10px system-ui,sans-serif}a{color:var(--now)}code{overflow-wrap:anywhere}
+.was{fill:var(--was)}.now{fill:var(--now)}b.was{color:var(--was)}b.now{color:var(--now)}
+.card text{fill:var(--soft);font:12px system-ui,sans-serif}a{color:var(--now)}
+code{overflow-wrap:anywhere;font-size:.85em}.trend{max-width:36rem}summary{cursor:pointer;
+padding:.5rem 0;color:var(--now)}.hint{display:none}td:not(.full){white-space:nowrap}
+.meter{display:inline-block;width:4.5rem;height:.55rem;background:var(--line);border-radius:.3rem;
+overflow:hidden;background-image:linear-gradient(90deg,transparent calc(50% - 1px),
+var(--soft) 0 50%,transparent 0)}
+.meter i{display:block;height:100%;background:var(--now);opacity:.8}
+.meter.hit i{background:var(--bad)}
+@media(max-width:40rem){main{padding:.75rem}.stack thead{display:none}.stack tr{display:flex;
+flex-wrap:wrap;gap:0 .8rem;padding:.5rem 0;border-bottom:1px solid var(--line)}
+.stack td{border:0;padding:.1rem 0}.stack td.full{flex-basis:100%}.stack td:empty{display:none}
+.hint{display:inline}}
 """
 
 
@@ -56,14 +69,14 @@ def render_window(
         ratio = finding.evidence / finding.threshold
         return ratio * (0.25 + 0.75 * share if finding.group == "input" and top else 1.0)
 
-    ranked = sorted(verdict.ranking, key=weight, reverse=True)
-    rows = "".join(
-        f"<tr><td>{escape(f.describe())}</td>"
-        f'<td class="n">{f.evidence / f.threshold:.2f}</td>'
-        f'<td class="n">{_share(importance, f.column, top)}</td>'
-        f"<td>{'alarms' if f.alarms else ''}</td></tr>"
-        for f in ranked[:30]
-    )
+    # What alarms comes first, whatever its weight.
+    ranked = sorted(verdict.ranking, key=lambda f: (f.alarms, weight(f)), reverse=True)
+    rows = [
+        f'<tr><td class="full">{"<b>alarms</b> " if f.alarms else ""}{escape(f.describe())}</td>'
+        f'<td class="n">{_meter(f.evidence / f.threshold, f.alarms)}</td>'
+        f'<td class="n">{_share(importance, f.column, top)}</td></tr>'
+        for f in ranked[:100]
+    ]
     cards = "".join(
         _card(f, baseline.columns[columns[f.column]], summary.counts[columns[f.column]])
         for f in [f for f in ranked if f.column in columns][:SHOWN_COLUMNS]
@@ -91,18 +104,26 @@ def render_window(
     body = (
         f'<p><a href="index.html">All windows</a></p><h1>{escape(window["deployment"])}: '
         f"{_state(verdict.alarm)}</h1>"
-        f"<p>{window['rows']:,} predictions, {escape(window['start'])} to {escape(window['end'])}, "
-        f"model <code>{escape(window['run'])}</code></p>"
+        f"<p>{window['rows']:,} predictions, {_moment(window['start'])} to "
+        f"{_moment(window['end'])} UTC, model <code>{escape(window['run'])}</code>"
+        + (f"; drift since {_moment(window['since'])} UTC" if window["since"] else "")
+        + "</p>"
         + (f"<h2>What the alarm saw</h2><ul>{saw}</ul>" if saw else "")
         + quality
         + "<h2>Evidence by window</h2>"
         + _trend(trend)
         + '<h2>What moved</h2><p class="soft">The strongest test of each column, weighted by the '
         "column's importance to the model. Evidence 1 is the line beyond which a change alarms, "
-        'if it is large enough as well.</p><div class="wide"><table><thead><tr><th>Change</th>'
-        '<th class="n">Evidence</th><th class="n">Importance</th><th></th></tr></thead>'
-        f'<tbody>{rows}</tbody></table></div><h2>Distributions</h2><p class="soft">'
-        f'Grey: when trained. Blue: this window.</p><div class="cards">{cards}</div>'
+        f"if it is large enough as well.</p>{_changes(rows[:SHOWN_COLUMNS])}"
+        + (
+            f"<details><summary>{len(rows) - SHOWN_COLUMNS} columns that moved less</summary>"
+            f"{_changes(rows[SHOWN_COLUMNS:])}</details>"
+            if len(rows) > SHOWN_COLUMNS
+            else ""
+        )
+        + '<h2>Distributions</h2><p class="soft">Share of the rows in each bin or category. '
+        '<b class="key was">&#9632;</b> when trained <b class="key now">&#9632;</b> this window</p>'
+        f'<div class="cards">{cards}</div>'
         f"<h2>Basis</h2><p>{escape(verdict.calibration)}. Rows read from "
         f"{len(window['objects'])} captured objects:</p><ul>"
         + "".join(f"<li><code>{escape(key)}</code></li>" for key in window["objects"][:20])
@@ -115,10 +136,11 @@ def render_index(deployment: str, state: Mapping[str, Any], now: str) -> bytes:
     """Render the list of windows, the newest first."""
     history = state["history"]
     rows = "".join(
-        f'<tr><td><a href="{escape(w["name"])}.html">{escape(w["end"])}</a></td>'
-        f'<td>{_state(w["alarm"])}</td><td class="n">{w["rows"]:,}</td>'
-        f'<td class="n">{_number(w["evidence"])}</td><td>{escape(w["top"])}</td>'
-        f"<td><code>{escape(w['run'])}</code></td></tr>"
+        f'<tr><td><a href="{escape(w["name"])}.html">{_moment(w["end"])}</a></td>'
+        f'<td>{_state(w["alarm"])}</td><td class="n">{w["rows"]:,} rows</td>'
+        f'<td class="n">{_meter(w["evidence"] or 0.0, w["alarm"])}</td>'
+        f'<td class="full">{escape(w["top"])}</td>'
+        f'<td class="full soft"><code>{escape(w["run"])}</code></td></tr>'
         for w in reversed(history)
     )
     quality = "".join(
@@ -131,7 +153,7 @@ def render_index(deployment: str, state: Mapping[str, Any], now: str) -> bytes:
     problems = "".join(f"<li>{escape(text)}</li>" for text in state["problems"])
     body = (
         f"<h1>{escape(deployment)}: what was served against what was trained on</h1>"
-        f'<p class="soft">As of {escape(now)}</p>'
+        f'<p class="soft">As of {_moment(now)} UTC</p>'
         + (f"<h2>To look at</h2><ul>{problems}</ul>" if problems else "")
         + ("<h2>Evidence by window</h2>" + _trend(history[-SHOWN_WINDOWS:]) if history else "")
         + (
@@ -141,7 +163,8 @@ def render_index(deployment: str, state: Mapping[str, Any], now: str) -> bytes:
             if quality
             else ""
         )
-        + '<h2>Windows</h2><div class="wide"><table><thead><tr><th>Until</th><th></th>'
+        + '<h2>Windows</h2><div class="wide"><table class="stack"><thead><tr>'
+        "<th>Until (UTC)</th><th></th>"
         '<th class="n">Rows</th><th class="n">Evidence</th><th>Most moved</th><th>Model</th></tr>'
         f"</thead><tbody>{rows or '<tr><td colspan=6>No window has been judged yet.</td></tr>'}"
         "</tbody></table></div>"
@@ -163,38 +186,60 @@ def _state(alarm: bool) -> str:
     return f'<span class="state {kind}">{text}</span>'
 
 
+def _moment(text: str) -> str:
+    """Shorten `2026-01-31T12:00:00Z` to what a table of hours needs."""
+    return escape(text[:16].replace("T", " "))
+
+
+def _changes(rows: Sequence[str]) -> str:
+    return (
+        '<div class="wide"><table class="stack"><thead><tr><th>Change</th><th>Evidence</th>'
+        f'<th class="n">Importance</th></tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
+    )
+
+
+def _meter(ratio: float, alarm: bool) -> str:
+    """Show evidence as a number and a bar that is full at twice the line."""
+    width = 100.0 * min(max(ratio, 0.0), 2.0) / 2.0
+    return (
+        f'<span class="meter{" hit" if alarm else ""}"><i style="width:{width:.0f}%"></i></span> '
+        f"{ratio:.2f}"
+    )
+
+
 def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.3g}"
 
 
 def _share(importance: Mapping[str, float], name: str, top: float) -> str:
-    return f"{100 * importance[name] / top:.0f}%" if top and name in importance else ""
+    if not top or name not in importance:
+        return ""
+    return f"{100 * importance[name] / top:.0f}% <span class=hint>of the top importance</span>"
 
 
 def _trend(windows: Sequence[Mapping[str, Any]]) -> str:
     """Draw evidence by window against the line that alarms."""
-    width, height, left = 600, 120, 26
-    values = [float(w["evidence"] or 0.0) for w in windows]
-    top = max(1.25, min(max(values, default=0.0), 5.0))
-    step = (width - left - 8) / max(len(values) - 1, 1)
+    values = [min(float(w["evidence"] or 0.0), LARGEST_SHOWN) for w in windows]
+    places = [float(i) for i in range(len(values))]
+    last = max(len(values) - 1, 1)
 
-    def y(value: float) -> float:
-        return height - 14 - min(value, top) / top * (height - 24)
+    def moment(place: float) -> str:
+        i = round(place)
+        return str(windows[i]["end"])[5:16].replace("T", " ") if i < len(windows) else ""
 
-    points = [(left + i * step, y(value)) for i, value in enumerate(values)]
-    line = " ".join(f"{x:.1f},{v:.1f}" for x, v in points)
-    dots = "".join(
-        f'<circle cx="{x:.1f}" cy="{v:.1f}" r="3" class="{"hit" if w["alarm"] else "now"}">'
-        f"<title>{escape(str(w['end']))}: {value:.2f}</title></circle>"
-        for (x, v), value, w in zip(points, values, windows, strict=True)
+    drawn = charts.draw_lines(
+        [
+            Series("evidence", places, values, marks=True),
+            Series("alarms from here", [0.0, float(last)], [1.0, 1.0], dashed=True),
+        ],
+        title="evidence by window",
+        x_label="end of the window (UTC)",
+        y_label="evidence",
+        x_range=(0.0, float(last)),
+        y_range=(0.0, max(1.25, *values) * 1.05),
+        x_format=moment,
     )
-    return (
-        f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="evidence by window">'
-        f'<line class="axis" x1="{left}" x2="{width}" y1="{y(0):.1f}" y2="{y(0):.1f}"/>'
-        f'<line class="limit" x1="{left}" x2="{width}" y1="{y(1):.1f}" y2="{y(1):.1f}"/>'
-        f'<text x="0" y="{y(1) + 3:.1f}">alarm</text><polyline class="line" points="{line}"/>'
-        f"{dots}</svg>"
-    )
+    return f'<div class="trend">{drawn}</div>'
 
 
 def _card(finding: Finding, column: ColumnBaseline, counts: Any) -> str:

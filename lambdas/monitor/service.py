@@ -53,6 +53,8 @@ QUALITY_ROWS = 5_000
 HISTORY = 500
 HELD_WINDOWS = 14 * 24
 REMIND_MS = 24 * 3600 * 1000
+CLEAR = 1.25
+"""How much evidence a column needs, in that of an alarm, to be told while the alarm stands."""
 
 
 class Entry(NamedTuple):
@@ -491,13 +493,15 @@ class Monitor:
             "verdict": verdict.to_dict(),
             "objects": sorted(set(objects)),
         }
+        page = f"monitor/reports/{name}.html"
         links = {
-            "report": f"s3://{self._bucket}/monitor/reports/{name}.html",
+            "report": f"s3://{self._bucket}/{page}",
+            "console": f"https://console.aws.amazon.com/s3/object/{self._bucket}?prefix={page}",
             "runbook": f"{self._runbook}/drift.md",
         }
         self._store.write(f"monitor/reports/{name}.json", _dump(window))
         self._store.write(
-            f"monitor/reports/{name}.html",
+            page,
             render_window(window, verdict, model.baseline, total, model.importance, known),
             "text/html; charset=utf-8",
         )
@@ -512,12 +516,28 @@ class Monitor:
         if confident:
             values["EstimatedQuality"] = confidence / confident
         outbox.append({"kind": "metrics", "record": self._metrics(now, values)})
-        if verdict.alarm and not standing:
-            helped = self._note_retrain(state, run)
-            subject, message = describe_window(window, verdict, links, helped)
-            outbox.append({"kind": "message", "subject": subject, "message": message})
         if verdict.alarm:
-            state["standing"][run] = {"since": since, "last": iso(last)}
+            told = standing.get("told", []) if standing else []
+            # CloudWatch is silent while its alarm stands: what joins the drift later, say a pipe
+            # that breaks during a known change of population, is told here, once a column.
+            fresh = sorted(
+                {
+                    finding.column
+                    for finding in verdict.findings
+                    if finding.column not in told and (not standing or _is_clear(finding))
+                }
+            )
+            if fresh:
+                helped = None if standing else self._note_retrain(state, run)
+                subject, message = describe_window(
+                    window, verdict, links, helped=helped, also=fresh if standing else ()
+                )
+                outbox.append({"kind": "message", "subject": subject, "message": message})
+            state["standing"][run] = {
+                "since": since,
+                "last": iso(last),
+                "told": [*told, *fresh],
+            }
         else:
             state["standing"].pop(run, None)
         newest = state["newest"]
@@ -596,7 +616,7 @@ class Monitor:
             # only.
             rows = self._find_rows(set(new), self._recent_captures(now))
             rows.update(self._find_rows(set(pending.labels), fresh))
-            self._write_joined(rows, {**pending.labels, **new}, joined, result, now)
+            self._write_joined(rows, {**pending.labels, **new}, joined, result)
             pending.labels.update(new)
             for name in list(pending.labels):
                 if name in rows:
@@ -615,8 +635,9 @@ class Monitor:
         book["seen"] = sorted(
             current | {key for key in seen if not _is_dated(key) or key >= _label_day(since)}
         )
-        book["total"] += result["joined"]
-        book["new"] += result["joined"]
+        # By the ledger, not by this run: one that died after it wrote the ledger joined some too.
+        book["new"] += max(len(joined) - book["total"], 0)
+        book["total"] = len(joined)
         return result
 
     def _label_objects(self, since: int, now: int) -> list[Entry]:
@@ -657,8 +678,11 @@ class Monitor:
         labels: dict[str, Label],
         joined: _Joined,
         result: Record,
-        now: int,
     ) -> None:
+        # The key names the ledger that the rows are to be added to. A run that dies between rows
+        # and ledger leaves an object that the next one, which finds the same ledger and at least
+        # the same labels, writes over: no row is ever in two objects.
+        ledger = len(joined)
         by_run: dict[str, list[tuple[str, str | float, Capture, Row]]] = {}
         for name, (capture, row) in sorted(rows.items()):
             model = self._model(capture.run)
@@ -678,8 +702,8 @@ class Monitor:
             result["joined"] += len(found)
             result["runs"][run] = len(found)
             if model.contract.target is not None:
-                key, body = write_labelled(model.contract, found, now)
-                self._store.write(key, body, "application/gzip")
+                key = f"labelled/part-{ledger:09d}-{run}.csv.gz"
+                self._store.write(key, write_labelled(model.contract, found), "application/gzip")
             quality_key = f"monitor/quality/{run}.json"
             kept = {item[0]: item for item in json.loads(self._store.read(quality_key) or b"[]")}
             for name, value, _, row in found:
@@ -805,6 +829,9 @@ class _Joined:
         table = np.frombuffer(raw or b"", dtype=np.uint64).reshape(-1, 2)
         self._values = {int(name): int(value) for name, value in table}
 
+    def __len__(self) -> int:
+        return len(self._values)
+
     def value(self, name: int) -> int | None:
         return self._values.get(name)
 
@@ -814,6 +841,11 @@ class _Joined:
     def to_bytes(self) -> bytes:
         table = np.array(list(self._values.items()), dtype=np.uint64)
         return table.tobytes()
+
+
+def _is_clear(finding: drift.Finding) -> bool:
+    """Say whether a finding is more than one that comes and goes about the line."""
+    return finding.evidence >= CLEAR * finding.threshold
 
 
 _NO_NAMES = np.empty(0, dtype=np.uint64)

@@ -485,3 +485,40 @@ def test_odd_columns_are_counted_not_refused() -> None:
 
 
 _SHARED = make_baseline()
+
+
+def test_sensitive_columns_are_not_counted() -> None:
+    """They are never captured: a baseline that held them would take that for missing values."""
+    generator = np.random.default_rng(0)
+    columns = tuple(
+        Column(c.name, c.type, missing=c.missing, sensitive=c.name in ("size", "city"))
+        for c in MIXED.columns
+    )
+    contract = Contract(task="binary", target="y", classes=("no", "yes"), columns=columns)
+    table = draw(generator, 2000)
+    baseline = drift.build_baseline(contract, table, answers(table))
+    assert [c.name for c in baseline.columns if c.group == "input"] == [
+        "weight", "count", "flag", "when", "note",
+    ]  # fmt: skip
+    window = draw(generator, 400)
+    served = {k: v for k, v in window.items() if k not in ("size", "city")}
+    counted = drift.summarise_columns(baseline, served, answers(window))
+    verdict, _ = drift.judge(baseline, counted, HOURLY)
+    assert not verdict.alarm
+
+
+def test_a_table_of_sensitive_columns_alone_still_has_its_predictions_watched() -> None:
+    contract = Contract(
+        task="binary", target="y", classes=("no", "yes"),
+        columns=(Column("size", "number", sensitive=True),),
+    )  # fmt: skip
+    table = draw(np.random.default_rng(0), 2000)
+    baseline = drift.build_baseline(contract, {"size": table["size"]}, answers(table))
+    assert [column.name for column in baseline.columns] == ["prediction"]
+    window = draw(np.random.default_rng(1), 400)
+    same = drift.summarise(baseline, [{}] * 400, answers(window).tolist())
+    assert same.rows == 400
+    assert not drift.judge(baseline, same, HOURLY)[0].alarm
+    window["size"] = [value + 1.0 for value in window["size"]]
+    moved = drift.summarise(baseline, [{}] * 400, answers(window).tolist())
+    assert drift.judge(baseline, moved, HOURLY)[0].prediction_shift

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import gzip
 import io
 import json
@@ -12,15 +13,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core import bundle
+from core import bundle, drift
 from core.errors import StorageError
 from lambdas.monitor.captures import read_captures
+from lambdas.monitor.messages import describe_window
 from tests.lambdas.monitor_world import (
     CONTRACT,
     HOUR,
     START,
+    MemoryStore,
     Recorder,
     World,
+    answer,
     capture,
     make_bundle,
     make_rows,
@@ -298,11 +302,11 @@ def test_rows_of_a_model_that_cannot_be_read_are_named_not_judged(world: World) 
     """No bundle, another release's baseline, an older contract's baseline, an altered file."""
     baseline = world.store.objects["models/alpha/output/model/baseline.json"]
     make_bundle(
-        world.store, "old", **{bundle.BASELINE: baseline.replace(b'"format":1', b'"format":0')}
+        world.store, "old", 0, **{bundle.BASELINE: baseline.replace(b'"format":1', b'"format":0')}
     )
     older = json.loads(CONTRACT.to_json())
     older["columns"][0]["unit"] = "years"
-    make_bundle(world.store, "other", **{bundle.CONTRACT: json.dumps(older).encode()})
+    make_bundle(world.store, "other", 0, **{bundle.CONTRACT: json.dumps(older).encode()})
     make_bundle(world.store, "altered")
     world.store.objects["models/altered/output/model/baseline.json"] += b" "
     for run in ("absent", "old", "other", "altered", "alpha"):
@@ -493,9 +497,11 @@ def test_each_window_has_a_page_that_holds_all_it_shows_and_an_index(world: Worl
     index = pages.pop("monitor/reports/index.html")
     for key, page in pages.items():
         assert key.split("/")[-1] in index
-        assert len(page) < 200_000
-        for outside in ("<script", "http://", "https://", "<link"):
-            assert outside not in page
+        assert len(page) < 100_000
+        assert 'name="viewport"' in page
+        loaded = page.replace("http://www.w3.org/2000/svg", "")  # a name, not an address
+        for outside in ("<script", "http://", "https://", "<link", "url("):
+            assert outside not in loaded
         assert page.count("<svg") >= 5
     assert "What the alarm saw" in max(pages.values(), key=lambda page: "alarm saw" in page)
 
@@ -578,3 +584,145 @@ def test_sampled_captures_are_weighed_in_what_was_served(world: World) -> None:
     key = next(k for k in world.store.objects if k.startswith("monitor/reports/2") and "json" in k)
     assert json.loads(world.store.objects[key])["served"] == 2500
     assert math.isclose(world.out.metric("RowsJudged")[0], 250)
+
+
+def test_labelled_rows_are_in_one_object_only_though_a_run_died_before_its_ledger(
+    world: World,
+) -> None:
+    """The next run, which has more labels by then, writes over what the dead one left."""
+    captures = world.serve(0)
+    labels = labels_of(captures)
+    world.label(labels[:150], "a")
+
+    class Dies(Exception):
+        pass
+
+    class Dying(MemoryStore):
+        def write(self, key: str, body: bytes, content_type: str = "application/json") -> None:
+            if key.endswith("joined.bin"):
+                raise Dies
+            super().write(key, body, content_type)
+
+    dying = Dying()
+    dying.objects = world.store.objects
+    with pytest.raises(Dies):
+        world.monitor(store=dying).run(START + HOUR + 600_000)
+    assert len(read_labelled(world)) == 150
+    world.label(labels[150:200], "b")
+    assert world.run(1.2)["labels"]["joined"] == 200
+    names = [row["prediction_id"] for row in read_labelled(world)]
+    assert sorted(names) == sorted(label["id"] for label in labels[:200])
+    world.label(labels[200:], "c")
+    world.run(2.2)
+    assert len({row["prediction_id"] for row in read_labelled(world)}) == 250
+    assert len([key for key in world.store.objects if key.startswith("labelled/")]) == 2
+    assert world.state["labels"]["total"] == 250
+
+
+def test_labels_of_a_run_that_died_after_its_ledger_still_count(world: World) -> None:
+    world.label(labels_of(world.serve(0)), "a")
+
+    class Dies(Exception):
+        pass
+
+    class Dying(MemoryStore):
+        def write_over(self, key: str, body: bytes, tag: str) -> str:
+            raise Dies
+
+    dying = Dying()
+    dying.objects = world.store.objects
+    with pytest.raises(Dies):
+        world.monitor(store=dying).run(START + HOUR + 600_000)
+    assert world.run(1.2)["labels"]["joined"] == 0
+    assert world.state["labels"]["total"] == world.state["labels"]["new"] == 250
+
+
+def test_sensitive_columns_are_neither_watched_nor_written(world: World) -> None:
+    """Predict leaves them out of captures: that is no missing value, and no column of a table."""
+    hidden = dataclasses.replace(
+        CONTRACT,
+        columns=tuple(
+            dataclasses.replace(column, sensitive=column.name in ("age", "plan"))
+            for column in CONTRACT.columns
+        ),
+    )
+    rows = make_rows(np.random.default_rng(3), 1000)
+    baseline = drift.build_baseline(
+        hidden,
+        {column.name: [row[column.name] for row in rows] for column in hidden.columns},
+        [answer(row) for row in rows[:300]],
+    )
+    make_bundle(
+        world.store,
+        "beta",
+        0,
+        **{bundle.CONTRACT: hidden.to_json(), bundle.BASELINE: baseline.to_json()},
+    )
+    captures = []
+    for i, row in enumerate(make_rows(world.generator, 300)):
+        one = capture([row], "beta", START + i * 1000, f"s{i}")
+        one["rows"][0][1] = {k: v for k, v in row.items() if k not in ("age", "plan")}
+        captures.append(one)
+    world.deliver(0, pack(captures), "beta")
+    world.label([{"id": f"s{i}-0", "value": "yes"} for i in range(300)], "a")
+    done = world.run(1.1)
+    assert (done["judged"], done["alarms"], done["labels"]["joined"]) == (1, 0, 300)
+    assert list(read_labelled(world)[0]) == [
+        "income", "active", "churned", "prediction_id", "time",
+    ]  # fmt: skip
+
+
+def test_the_message_lets_a_person_act(world: World) -> None:
+    """What moved, by how much, since when, in which rows, where the report is, what to do."""
+    world.serve(0)
+    world.serve(1, age=55.0)
+    world.run(2.1)
+    [(subject, text)] = world.out.messages
+    assert subject.startswith("[shop-dev] drift: age: median 39.26 -> 5")
+    assert "Since:   2026-01-01T01:00:00Z" in text
+    assert "captures/2026/01/01/01/" in text
+    page = next(line.split()[-1] for line in text.splitlines() if line.startswith("Report:"))
+    assert page.removeprefix("s3://bucket/") in world.store.objects
+    assert "https://console.aws.amazon.com/s3/object/bucket?prefix=monitor/reports/" in text
+    assert "drift.md" in text
+    commands = [line.split("  ")[1] for line in text.splitlines() if "python -m ops" in line]
+    assert commands == ["python -m ops drift", "python -m ops train --reason drift"]
+
+
+def test_the_columns_that_moved_are_named_when_only_all_together_alarm() -> None:
+    moved = [
+        drift.Finding(drift.MEANS, "joint", "means", "shock", 1.2, 0.1, 9, 6, 0, 1.2, "a (1 -> 2)"),
+        drift.Finding("a", "input", "location", "shock", 0.1, 0.02, 5, 7, 1.0, 2.0),
+        drift.Finding("b", "input", "location", "shock", 0.1, 0.02, 1, 7, 1.0, 2.0),
+    ]
+    verdict = drift.Verdict(True, 200, (moved[0],), tuple(moved), 1.5, "independent")
+    window = {
+        "deployment": "shop-dev", "since": "then", "rows": 200, "start": "then", "end": "now",
+        "objects": [], "model_uri": "", "estimated_quality": None, "expected_quality": None,
+    }  # fmt: skip
+    links = {"report": "", "console": "", "runbook": ""}
+    subject, text = describe_window(window, verdict, links)
+    assert subject == "[shop-dev] drift: columns together, most a (1 -> 2)"
+    assert "a: median 1 -> 2 (up)" in text
+    assert "b: median" not in text
+
+
+def test_what_joins_a_standing_alarm_is_told_once(world: World) -> None:
+    """CloudWatch stays silent while its alarm stands; a second fault must not be."""
+    world.serve(0, age=55.0)
+    world.run(1.1)
+    world.serve(1, age=55.0)
+    world.run(2.1)
+    assert len(world.out.messages) == 1
+    for hour in (2, 3):
+        captures = world.serve(hour, age=55.0)
+        for one in captures:
+            for _, row, _ in one["rows"]:
+                row["plan"] = "PRO"
+        key = f"alpha-{world.requests}"
+        world.deliver(hour, pack(captures), key)
+        world.run(hour + 1.1)
+    assert len(world.out.messages) == 2
+    subject, text = world.out.messages[1]
+    assert subject.startswith("[shop-dev] drift, now also: plan")
+    assert "stands since 2026-01-01T00:00:00Z; new in it: plan" in text
