@@ -33,6 +33,7 @@ from core.errors import DriftlessError, StorageError
 from lambdas.monitor.captures import Capture, Row, hash_text, read_captures
 from lambdas.monitor.labels import Label, PendingLabels, read_labels, write_labelled
 from lambdas.monitor.messages import describe_quality, describe_window
+from lambdas.monitor.names import Names
 from lambdas.monitor.quality import estimate_confidence, measure_quality
 from lambdas.monitor.report import render_index, render_window
 
@@ -174,8 +175,7 @@ class Monitor:
         self._grace = round(settings["buffer_seconds"] * 1000)
         self._models: dict[str, Model | None] = {}
         self._problems: list[str] = []
-        self._earlier: NDArray[np.uint64] | None = None
-        self._counted: set[int] = set()
+        self._counted: Names | None = None
 
     # ------------------------------------------------------------------------------- the run
 
@@ -329,11 +329,12 @@ class Monitor:
         """Count an object's rows by run and window, or read what an earlier run counted."""
         stored = self._store.read(_summary_key(entry))
         if stored is not None:
-            self._counted.update(self._names_of(entry.key)[:, 0].tolist())
+            self._known(state).add_all(self._names_of(entry.key)[:, 0])
             return _object(json.loads(stored))
         counts: dict[tuple[str, int], _Part] = {}
         unreadable = duplicates = skewed = 0
         names: list[tuple[int, int]] = []
+        known = self._known(state)
         for capture in read_captures(self._store.stream(entry.key)):
             model = None if capture is None else self._model(capture.run)
             if capture is None or model is None:
@@ -348,10 +349,10 @@ class Monitor:
             kept: list[Row] = []
             for row in capture.rows:
                 name = hash_text(capture.request, row.prediction)
-                if self._is_known(state, name):
+                if name in known:
                     duplicates += 1
                     continue
-                self._counted.add(name)
+                known.add(name)
                 names.append((name, hash_text(row.prediction)))
                 kept.append(row)
             try:
@@ -386,12 +387,12 @@ class Monitor:
         value = model.evaluation.get("threshold")
         return float(value) if isinstance(value, int | float) else None
 
-    def _is_known(self, state: Record, name: int) -> bool:
-        """Say whether a row was counted before: in this run, or in the objects seen of late."""
-        if self._earlier is None:
-            tables = [self._names_of(key)[:, 0] for key in state["seen"][-DEDUPLICATED_OBJECTS:]]
-            self._earlier = np.sort(np.concatenate([_NO_NAMES, *tables]))
-        return name in self._counted or _contains(self._earlier, name)
+    def _known(self, state: Record) -> Names:
+        """Give the names of rows counted before: in the objects seen of late, and in this run."""
+        if self._counted is None:
+            latest = state["seen"][-DEDUPLICATED_OBJECTS:]
+            self._counted = Names(self._names_of(key)[:, 0] for key in latest)
+        return self._counted
 
     def _names_of(self, key: str) -> NDArray[np.uint64]:
         raw = self._store.read(_names_key(key))
@@ -846,14 +847,6 @@ class _Joined:
 def _is_clear(finding: drift.Finding) -> bool:
     """Say whether a finding is more than one that comes and goes about the line."""
     return finding.evidence >= CLEAR * finding.threshold
-
-
-_NO_NAMES = np.empty(0, dtype=np.uint64)
-
-
-def _contains(names: NDArray[np.uint64], name: int) -> bool:
-    i = int(np.searchsorted(names, np.uint64(name)))
-    return i < len(names) and int(names[i]) == name
 
 
 def _summary_key(entry: Entry) -> str:

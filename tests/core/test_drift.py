@@ -101,6 +101,17 @@ def test_rows_and_columns_are_counted_alike() -> None:
     assert by_rows == count(baseline, columns)
 
 
+def test_the_slots_of_rows_add_up_to_their_summary() -> None:
+    """Measuring the alarm places each row once and draws windows from the slots."""
+    baseline = make_baseline()
+    columns = draw(np.random.default_rng(6), 500)
+    placed = drift.place_columns(baseline, columns, answers(columns))
+    for slots, column, counted in zip(
+        placed, baseline.columns, count(baseline, columns).counts, strict=True
+    ):
+        assert np.bincount(slots, minlength=len(column.counts)).tolist() == counted.tolist()
+
+
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.integers(0, 80), min_size=1, max_size=5), st.randoms())
 def test_summaries_add_up_in_any_order_and_any_cut(sizes: list[int], random: Any) -> None:
