@@ -32,6 +32,7 @@ from jsonschema import Draft4Validator  # type: ignore[import-untyped]
 from moto.apigateway.models import apigateway_backends
 
 from local.functions import Throttled
+from local.identity import AccessDenied
 
 if TYPE_CHECKING:
     from local.cloud import Cloud
@@ -311,12 +312,15 @@ class Api:
         if route.authorization == "AWS_IAM":
             request.caller = self._verify(request)
             if request.caller.role:
-                self._cloud.identity.authorise(
-                    request.caller.role,
-                    "execute-api:Invoke",
-                    f"arn:aws:execute-api:{self._cloud.region}:{self._cloud.account}:{self.id}/"
-                    f"{request.stage}/{request.method}{request.path}",
-                )
+                try:
+                    self._cloud.identity.authorise(
+                        request.caller.role,
+                        "execute-api:Invoke",
+                        f"arn:aws:execute-api:{self._cloud.region}:{self._cloud.account}:{self.id}/"
+                        f"{request.stage}/{request.method}{request.path}",
+                    )
+                except AccessDenied as denied:
+                    raise Refused("ACCESS_DENIED", str(denied)) from denied
         elif route.authorization != "NONE":
             raise Refused("API_CONFIGURATION_ERROR", status=500)
         plan = self._check_key(request, route) if route.key_required else None

@@ -1,29 +1,39 @@
-"""Who is calling: credentials of the operator and of each role, and the authorising seam."""
+"""Who is calling, and whether the deployed policies of its role allow the call."""
 
 from __future__ import annotations
 
 import json
+import logging
 import secrets
 import threading
 import uuid
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from moto.iam.access_control import PermissionResult
+from moto.iam.exceptions import NotFoundException
 from moto.iam.models import iam_backends
 from moto.s3.models import FakeBucket
 from moto.sts.models import sts_backends
 
-from local.policies import SECURE, decide
+from local.needs import Call, needs
+from local.policies import SECURE, decide, mentions
 
 if TYPE_CHECKING:
     from local.cloud import Cloud
+
+logger = logging.getLogger(__name__)
 
 # The operator's credentials are the same in every local cloud: they open nothing but this process.
 OPERATOR_KEY = "AKIADRIFTLESSLOCAL01"
 OPERATOR_SECRET = "local-cloud-secret-of-the-operator"  # noqa: S105
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
+
+
+class AccessDenied(Exception):
+    """No policy of a role allows a call; the text names the role, the action and the resource."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +129,58 @@ class Identity:
                     return Credentials(key, access_key.secret_access_key, "", user.arn)
         return None
 
-    def authorise(self, role_arn: str, action: str, resource: str) -> None:
-        """Take note of a role's call: the one place through which every such call passes."""
+    def authorise(
+        self,
+        role_arn: str,
+        action: str,
+        resource: str = "",
+        context: Mapping[str, str] | None = None,
+    ) -> None:
+        """Let a role's call pass, or raise AccessDenied: every such call comes through here.
+
+        Without a resource the action alone is judged. Allowing is the matter of the policies of
+        the role: a policy of the resource that grants what the role's own do not is not asked.
+        """
         with self._lock:
             self.calls[(role_arn, action)] += 1
+        known = {
+            **SECURE,
+            "aws:PrincipalAccount": self._cloud.account,
+            "aws:ResourceAccount": self._cloud.account,
+            **(context or {}),
+        }
+        verdicts = {
+            decide(policy, action, resource, known) if resource else mentions(policy, action)
+            for policy in self._policies(role_arn)
+        }
+        if "Allow" in verdicts and "Deny" not in verdicts:
+            return
+        why = (
+            "a policy denies it explicitly" if "Deny" in verdicts else "no policy of it allows that"
+        )
+        text = (
+            f"User: {role_arn} is not authorized to perform: {action} on resource: "
+            f"{resource or '*'} because {why}; grant it in infra/"
+        )
+        logger.warning("%s", text)
+        raise AccessDenied(text)
+
+    def authorise_call(self, role_arn: str, call: Call) -> None:
+        """Judge all that a call to a service needs."""
+        for need in needs(call):
+            self.authorise(role_arn, need.action, need.resource, need.context)
+
+    def _policies(self, role_arn: str) -> list[Mapping[str, Any]]:
+        """Read the policies of a role: its own and those attached."""
+        try:
+            role = iam_backends[self._cloud.account]["aws"].get_role_by_arn(role_arn)
+        except NotFoundException:
+            return []
+        documents: list[Any] = [*role.policies.values()]
+        for policy in role.managed_policies.values():
+            versions = {version.version_id: version for version in policy.versions}
+            documents.append(versions[policy.default_version_id].document)
+        return [
+            document if isinstance(document, dict) else json.loads(document)
+            for document in documents
+        ]

@@ -63,6 +63,16 @@ def decide(
     return decision
 
 
+def mentions(policy: Mapping[str, Any], action: str) -> str | None:
+    """Return "Allow" where a policy allows an action on anything, under whatever condition."""
+    allowed = any(
+        _any(_listed(statement.get("Action", [])), action, fold=True)
+        for statement in _listed(policy.get("Statement", []))
+        if statement["Effect"] == "Allow"
+    )
+    return "Allow" if allowed else None
+
+
 def _concerns(
     statement: Mapping[str, Any], action: str, resource: str, principal: str | None
 ) -> bool:

@@ -258,6 +258,19 @@ def test_signed_calls(cloud: Cloud, url: str) -> None:
     role = cloud.identity.issue("arn:aws:iam::123456789012:role/caller", "me")
     keys = {"key": role.key, "secret": role.secret, "token": role.token}
     status, _, answer = ask(target, "POST", body, sign(cloud, target, "POST", body, **keys))
+    assert status == 403
+    assert "not authorized to perform: execute-api:Invoke" in json.dumps(answer)
+    iam = cloud.client("iam")
+    trust = json.dumps({"Version": "2012-10-17", "Statement": []})
+    iam.create_role(RoleName="caller", AssumeRolePolicyDocument=trust)
+    statement = {
+        "Effect": "Allow",
+        "Action": "execute-api:Invoke",
+        "Resource": "arn:aws:execute-api:eu-west-1:123456789012:*/v1/POST/signed",
+    }
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    iam.put_role_policy(RoleName="caller", PolicyName="call", PolicyDocument=policy)
+    status, _, answer = ask(target, "POST", body, sign(cloud, target, "POST", body, **keys))
     identity = answer["event"]["requestContext"]["identity"]
     assert identity["userArn"] == "arn:aws:sts::123456789012:assumed-role/caller/me"
 
