@@ -130,7 +130,9 @@ def wait_for_model(cloud: Cloud, deployment: Deployment) -> None:
 
     Raises DemoError where the run fails, or its model is not approved.
     """
-    watched = demo.Demo(cloud, deployment.settings, Console(highlight=False), deployment)
+    watched = demo.Demo(
+        cloud, deployment.settings, Console(highlight=False, soft_wrap=True), deployment
+    )
     with watched.show("training"):
         watched.wait_until("waiting for the run", watched.model_packages)
         package = watched.describe_package(-1)

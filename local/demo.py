@@ -105,6 +105,7 @@ class Demo:
         self.url = ""
         self.started = time.monotonic()
         self._status: Status | None = None
+        self._said = ""
         self._deployment = deployment
 
     # -- watching -------------------------------------------------------------------------------
@@ -121,9 +122,12 @@ class Demo:
         self.console.print(f"  {text}", markup=False)
 
     def doing(self, text: str) -> None:
-        """Show what is waited for, with the seconds so far."""
-        if self._status is not None:
+        """Show what is waited for, with the seconds so far; each thing once where no one looks."""
+        if self.console.is_terminal and self._status is not None:
             self._status.update(f"{text} ({time.monotonic() - self.started:.0f} s)")
+        elif text != self._said:
+            self.say(f"{text} ...")
+        self._said = text
 
     @contextmanager
     def show(self, title: str) -> Iterator[None]:
@@ -268,7 +272,8 @@ class Demo:
 
     def show_job_line(self, job: str, line: str) -> None:
         """Show the newest line of a training job's log."""
-        self.doing(f"{job[-6:]}: {line.strip()[:100]}")
+        if self.console.is_terminal:
+            self.doing(f"{job[-6:]}: {line.strip()[:100]}")
 
     # -- the steps ------------------------------------------------------------------------------
 
@@ -462,7 +467,7 @@ def save_artifacts(demo: Demo, folder: Path) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Run the demo and return 0 where every step happened."""
-    console = Console(highlight=False)
+    console = Console(highlight=False, soft_wrap=True)
     folder = Path(".local/demo")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)

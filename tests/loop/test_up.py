@@ -1,0 +1,84 @@
+"""`make up` leaves a cloud that answers the calls it prints."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.test_docs import ROOT
+
+pytestmark = pytest.mark.xdist_group("loop-commands")
+
+TIMEOUT_SECONDS = 240.0
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Path:
+    """Make a folder to work in: the project, its environment, and nothing that it left behind."""
+    for path in ROOT.iterdir():
+        if path.name not in {".local", ".git", "cdk.out"}:
+            (tmp_path / path.name).symlink_to(path)
+    return tmp_path
+
+
+@pytest.fixture
+def cloud(assembly: Path, desk: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """Start `python -m local up` and return it with what it printed until the model was live."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "local", "up", "--assembly", str(assembly)],
+        cwd=desk,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert process.stdout is not None
+    printed = ""
+    deadline = time.monotonic() + TIMEOUT_SECONDS
+    for line in process.stdout:
+        printed += line
+        if "Ctrl-C ends it" in line:
+            break
+        assert time.monotonic() < deadline, printed
+    yield process, printed
+    process.kill()
+    process.wait()
+
+
+def find_call(printed: str) -> str:
+    """Take the call of POST /predict out of what was printed."""
+    after = printed.partition("the model is live")[2]
+    return "curl" + after.partition("curl")[2].partition("\nor, in another")[0]
+
+
+def test_the_printed_calls_work_and_ctrl_c_ends_it(
+    cloud: tuple[subprocess.Popen[str], str], desk: Path
+) -> None:
+    """The copied curl is answered, `ops` finds the cloud, and Ctrl-C leaves nothing."""
+    process, printed = cloud
+    assert "the model is live" in printed, printed
+    called = subprocess.run(
+        ["bash", "-c", find_call(printed)], capture_output=True, text=True, check=True
+    )
+    assert json.loads(called.stdout)["predictions"][0]["label"] in {"benign", "malignant"}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    for command in ("status --json", "predict --golden"):
+        done = subprocess.run(
+            [sys.executable, "-m", "ops", *command.split(), "--stage", "local"],
+            cwd=desk,
+            env=kept,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=60) == 0
+    assert not (desk / ".local" / "cloud.json").exists()
