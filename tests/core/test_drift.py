@@ -533,3 +533,27 @@ def test_a_table_of_sensitive_columns_alone_still_has_its_predictions_watched() 
     window["size"] = [value + 1.0 for value in window["size"]]
     moved = drift.summarise(baseline, [{}] * 400, answers(window).tolist())
     assert drift.judge(baseline, moved, HOURLY)[0].prediction_shift
+
+
+def test_missing_values_that_double_are_found_in_the_first_thousand_rows() -> None:
+    """Columns that missed values in training have a share of the budget of their own for that."""
+    found = 0
+    baseline = make_baseline(n=10_000)
+    for seed in range(20):
+        generator = np.random.default_rng([7, seed])
+        columns = draw(generator, 1000)
+        lost = generator.random(1000) < 0.05 / 0.95
+        columns["weight"] = [
+            math.nan if gone else value for value, gone in zip(columns["weight"], lost, strict=True)
+        ]
+        verdict = judge_one(baseline, columns)
+        found += ("weight", "missing") in kinds(verdict)
+    assert found >= 17
+
+
+def test_the_budget_is_spent_once() -> None:
+    """The levels of all tests of a window add up to no more than their half of the budget."""
+    for baseline in (make_baseline(), make_baseline(n=300)):
+        window = count(baseline, draw(np.random.default_rng(1), 500))
+        verdict_levels = [10.0**-test.threshold for test in drift._shock(baseline, window, 0.001)]
+        assert 0.0009 < sum(verdict_levels) <= 0.001 * (1 + 1e-9)
