@@ -9,7 +9,6 @@ import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from core.contract import Contract
@@ -98,7 +97,7 @@ def write_labelled(
 
     Columns: the contract's, less the sensitive ones, which are never captured (a table that lacks a
     column says less than one that says it is missing); the target, `prediction_id` and `time` (of
-    the prediction, ISO 8601).
+    the prediction, in epoch milliseconds, which is what training reads it as).
     """
     names = [column.name for column in contract.columns if not column.sensitive]
     target = str(contract.target)
@@ -107,8 +106,7 @@ def write_labelled(
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([*names, target, *extra])
     for prediction, value, capture, row in found:
-        moment = datetime.fromtimestamp(capture.time / 1000, UTC).isoformat()
-        tail = {"prediction_id": prediction, "time": moment}
+        tail = {"prediction_id": prediction, "time": str(capture.time)}
         writer.writerow(
             [
                 *(_cell(row.values.get(name)) for name in names),
