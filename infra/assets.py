@@ -46,6 +46,15 @@ _STRIPPED_PATHS = (
     "onnxruntime/quantization/",
     "onnxruntime/tools/",
     "onnxruntime/transformers/",
+    "pyarrow/includes/",
+    "pyarrow/src/",
+)
+# Extensions that nothing here loads, and copies under names that only a compiler asks for.
+_STRIPPED_FILES = (
+    "pyarrow/*flight*",
+    "pyarrow/_substrait*",
+    "pyarrow/libarrow_python*.so",
+    "pyarrow/libarrow_python*.so.*.*.*",
 )
 
 # The least a distribution needs for `importlib.metadata.version`; readmes and records stay behind.
@@ -434,7 +443,11 @@ def _strip(folder: Path) -> None:
             below = f"{PurePosixPath(relative)}/"
             if path.name in _STRIPPED_FOLDERS or below in _STRIPPED_PATHS:
                 shutil.rmtree(path)
-        elif path.suffix in _STRIPPED_SUFFIXES or path.name == ".lock":
+        elif (
+            path.suffix in _STRIPPED_SUFFIXES
+            or path.name == ".lock"
+            or any(relative.match(pattern) for pattern in _STRIPPED_FILES)
+        ):
             path.unlink()
 
 

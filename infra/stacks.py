@@ -11,6 +11,7 @@ from infra.assets import Packager
 from infra.delivery import Delivery
 from infra.monitoring import Budget, Capture, Dashboard, Monitor
 from infra.registry import Registry
+from infra.scoring import Scoring
 from infra.serving import Serving, TrafficShift, model_parameter
 from infra.storage import Storage
 from infra.training import Container, Training
@@ -145,6 +146,9 @@ class ServingStack(StageStack):
             topic=topic,
             serving_stack=stack_name(settings, "serving"),
         )
+        self.scoring = Scoring(
+            self, "Scoring", settings=settings, packager=packager, storage=training.storage
+        )
         self._output(
             {
                 "ApiUrl": (self.serving.api.url, "POST predict here"),
@@ -157,6 +161,14 @@ class ServingStack(StageStack):
                     "Promotes and rolls back",
                 ),
                 "ModelUri": (model_uri.value_as_string, "The live model"),
+                "ScoringMachineArn": (
+                    self.scoring.machine.state_machine_arn,
+                    "Scores tables in S3: python -m ops score",
+                ),
+                "ScoringRoleArn": (
+                    self.scoring.score.role.role_arn,
+                    "What another bucket's policy must admit for scoring to use it",
+                ),
             }
         )
 

@@ -38,6 +38,21 @@ from moto.stepfunctions.parser.asl.component.common.error_name.states_error_name
 )
 from moto.stepfunctions.parser.asl.component.common.retry import retrier_decl
 from moto.stepfunctions.parser.asl.component.state import state as state_module
+from moto.stepfunctions.parser.asl.component.state.exec.state_map.item_reader.eval import (
+    resource_eval_s3 as item_reader_s3,
+)
+from moto.stepfunctions.parser.asl.component.state.exec.state_map.iteration import (
+    distributed_iteration_component,
+)
+from moto.stepfunctions.parser.asl.component.state.exec.state_map.iteration.itemprocessor.distributed_item_processor_worker import (  # noqa: E501
+    DistributedItemProcessorWorker,
+)
+from moto.stepfunctions.parser.asl.component.state.exec.state_map.result_writer.resource_eval import (  # noqa: E501
+    resource_eval_s3 as result_writer_s3,
+)
+from moto.stepfunctions.parser.asl.component.state.exec.state_map.result_writer.result_writer_decl import (  # noqa: E501
+    ResultWriter,
+)
 from moto.stepfunctions.parser.asl.component.state.exec.state_task import (
     lambda_eval_utils,
     state_task_factory,
@@ -112,6 +127,7 @@ class StateMachines:
         config["stepfunctions"]["execute_state_machine"] = True
         self._start_time()
         self._start_services()
+        self._start_maps()
         self._start_executions()
 
     def stop(self) -> None:
@@ -185,6 +201,8 @@ class StateMachines:
             state_task_service_sfn,
             state_task_service_sns,
             state_task_service_sqs,
+            item_reader_s3,
+            result_writer_s3,
         ):
             replace(module, "boto_client_for", client_for)
 
@@ -215,6 +233,60 @@ class StateMachines:
                 ),
             )
         return self._clients[key]
+
+    # -- maps ---------------------------------------------------------------------------------
+
+    def _start_maps(self) -> None:
+        """Let a distributed map take any number of items and say how many there are."""
+        component: Any = distributed_iteration_component.DistributedIterationComponent
+
+        def eval_pool(worker: Any, job: Any, worker_frame: Any) -> None:
+            """Do one item after the other; moto calls itself for each, and ends at some hundreds.
+
+            The frame is closed before the last item is: the map waits for items, not for workers.
+            """
+            while job is not None:
+                frame = worker_frame.open_inner_frame()
+                worker._eval_job(env=frame, job=job)
+                worker_frame.delete_frame(frame)
+                failed = isinstance(job.job_output, Exception) or worker.stopped()
+                following = None if failed else worker._job_pool.next_job()
+                if following is None:
+                    worker._env.delete_frame(worker_frame)
+                worker._job_pool.close_job(job)
+                job = following
+                if job is None:
+                    return
+            worker._env.delete_frame(worker_frame)
+
+        def map_run(iteration: Any, env: Any, eval_input: Any) -> None:
+            """Say how many items are pending, and start no more workers than there are items."""
+            items = env.stack[-1]
+            record = eval_input.map_run_record
+            for counts in (record.item_counter, record.execution_counter):
+                # moto counts an item when it begins; AWS knows all of them from the start.
+                counts.total = AllItems(len(items))
+            asked = record.max_concurrency
+            record.max_concurrency = min(asked, len(items)) or asked
+            try:
+                original_map_run(iteration, env, eval_input)
+            finally:
+                record.max_concurrency = asked
+
+        def write_results(writer: Any, env: Any) -> None:
+            """Evaluate the writer's parameters on the state's input, not on the map's results."""
+            results = env.stack.pop()
+            depth = len(env.stack)
+            env.stack.append(env.states.get_input())
+            writer.parargs.eval(env=env)
+            parameters = env.stack.pop()
+            del env.stack[depth:]
+            env.stack += [results, parameters]
+            writer.resource_eval.eval_resource(env=env)
+
+        self._seams.replace(ResultWriter, "_eval_body", write_results)
+        self._seams.replace(DistributedItemProcessorWorker, "_eval_pool", eval_pool)
+        original_map_run: Callable[..., Any] = self._seams.replace(component, "_map_run", map_run)
 
     # -- executions ---------------------------------------------------------------------------
 
@@ -299,6 +371,20 @@ class StateMachines:
             detail,
             [execution.exec_arn],
         )
+
+
+class AllItems:
+    """Stand for a counter of moto's whose count is known from the start."""
+
+    def __init__(self, items: int) -> None:
+        self._items = items
+
+    def count(self, increment: int = 1) -> None:
+        """Count nothing: the item is among those known."""
+
+    def get(self) -> int:
+        """Return the number of items."""
+        return self._items
 
 
 class ExecutionLog:

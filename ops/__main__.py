@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from botocore.exceptions import BotoCoreError, ClientError
 
 from core.errors import DriftlessError
-from ops import approve, data, destroy, drift, init, predict, rollback, status, train, why
+from ops import approve, data, destroy, drift, init, predict, rollback, score, status, train, why
 
-COMMANDS = (init, data, train, status, approve, rollback, predict, drift, why, destroy)
+COMMANDS = (init, data, train, status, approve, rollback, predict, score, drift, why, destroy)
 
 EXAMPLES = """examples:
   python -m ops init customers.csv --target churned   write project.toml for your own table

@@ -28,7 +28,7 @@ from infra.assets import (
 )
 
 ROOT = Path(__file__).resolve().parents[2]
-FUNCTIONS = ("predict", "plan", "register", "promote", "canary", "monitor")
+FUNCTIONS = ("predict", "plan", "register", "promote", "canary", "monitor", "score")
 
 
 @pytest.fixture(scope="module")

@@ -148,7 +148,7 @@ class TestEnvironments:
                 environment = module.Environment.read(variables)
                 assert environment.deployment == f"churn-{stage}"
                 seen.add(name)
-        assert seen == {"predict", "plan", "register", "promote", "canary", "monitor"}
+        assert seen == {"predict", "plan", "register", "promote", "canary", "monitor", "score"}
 
     def test_every_variable_has_a_reader(self, templates: Templates) -> None:
         """Each function misses a variable, or minds what it says: none is set for nobody."""
@@ -230,7 +230,14 @@ class TestNames:
                 "ModelPackageGroupName",
                 "NotificationTopicArn",
             },
-            "serving": {"ApiUrl", "PredictFunctionName", "PromoteFunctionName", "ModelUri"},
+            "serving": {
+                "ApiUrl",
+                "PredictFunctionName",
+                "PromoteFunctionName",
+                "ModelUri",
+                "ScoringMachineArn",
+                "ScoringRoleArn",
+            },
             "monitoring": {"DashboardName", "MonitorFunctionName", "ReportsUri"},
         }
 

@@ -228,5 +228,7 @@ def test_what_cannot_be_begun_is_said(scored: Scored, run: Any) -> None:
     assert status == 1
     assert "no S3 address" in answer["error"]
     bucket = scored.deployment.bucket
-    status, answer = run(f"s3://{bucket}/models/", scored.uri("out/"))
+    scored.s3.put_object(Bucket=bucket, Key="captures/a.parquet", Body=b"PAR1")
+    status, answer = run(f"s3://{bucket}/captures/", scored.uri("out/"))
     assert status == 1
+    assert "access denied" in answer["error"]
