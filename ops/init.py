@@ -240,6 +240,8 @@ def _gate_lines(contract: Contract) -> list[str]:
         "binary": "minimum = {roc_auc = 0.55}",
         "multiclass": "minimum = {roc_auc = 0.55}",
         "regression": "minimum = {r2 = 0.0}",
+        "anomaly": "minimum = {separation_auc = 0.55}",
+        "clustering": "minimum = {silhouette = 0.05}",
     }.get(contract.task)
     lines = [
         "[gates]",

@@ -6,6 +6,7 @@ support.
 """
 
 import math
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -31,8 +32,9 @@ _CELLS_AT_ONCE = 4_000_000
 MIN_SLICE_ROWS = 20
 MAX_SLICES_A_COLUMN = 12
 IMPORTANCE_REPEATS = 5
+MANY_COLUMNS = 300  # from here on the columns are shuffled twice, not five times
 MAX_IMPORTANCE_ROWS = 2000
-_IMPORTANCE_BATCH_ROWS = 50_000
+_IMPORTANCE_BATCH_CELLS = 2_000_000
 CURVE_POINTS = 60
 
 
@@ -305,11 +307,12 @@ def measure_importance(
     reference = metrics.compute_one(metric, base)
     sign = -1.0 if METRICS[answers.task][metric] == "lower" else 1.0
     jobs = []
+    repeats = 2 if len(contract.columns) > MANY_COLUMNS else IMPORTANCE_REPEATS
     for column in contract.columns:
         places = [i for i, f in enumerate(contract.features) if f.column == column.name]
-        jobs += [(column.name, places) for _ in range(IMPORTANCE_REPEATS)]
+        jobs += [(column.name, places) for _ in range(repeats)]
     drops: dict[str, list[float]] = {column.name: [] for column in contract.columns}
-    at_once = max(1, _IMPORTANCE_BATCH_ROWS // len(held))
+    at_once = max(1, _IMPORTANCE_BATCH_CELLS // held.size)
     for start in range(0, len(jobs), at_once):
         batch = jobs[start : start + at_once]
         stacked = np.tile(held, (len(batch), 1))
@@ -441,6 +444,15 @@ def summarise_clusters(
     contract: Contract, matrix: FloatArray, labels: FloatArray
 ) -> list[dict[str, Any]]:
     """Describe each cluster: its share of the rows and the columns in which it differs most."""
+    # A column without values has no centre; neither has a cluster without values in a column.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        return _describe_clusters(contract, matrix, labels)
+
+
+def _describe_clusters(
+    contract: Contract, matrix: FloatArray, labels: FloatArray
+) -> list[dict[str, Any]]:
     described = []
     spread = np.nanstd(matrix, axis=0)
     centre = np.nanmean(matrix, axis=0)
@@ -452,8 +464,7 @@ def summarise_clusters(
             "share": len(members) / len(matrix),
         }
         if len(members):
-            with np.errstate(invalid="ignore", divide="ignore"):
-                shift = (np.nanmean(members, axis=0) - centre) / spread
+            shift = (np.nanmean(members, axis=0) - centre) / spread
             shift = np.where(np.isfinite(shift), shift, 0.0)
             top = np.argsort(-np.abs(shift), kind="stable")[:4]
             numeric = [i for i in top if contract.features[i].kind != "category"]

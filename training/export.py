@@ -44,6 +44,8 @@ SINGLE_BOUND = 1e-3
 
 # Rows enough to meet every threshold of the usual ensemble; larger ones are sampled evenly.
 MOST_ADVERSARIAL_ROWS = 60_000
+# Of a wide table fewer rows, for each costs as many steps as there are features.
+_MOST_ADVERSARIAL_CELLS = 8_000_000
 _EXTREMES = (0.0, -0.0, 5e-324, -1.0, 1e-9, 1e9, -1e9, 1e30, -1e30)
 _BATCH = 20_000
 
@@ -283,7 +285,7 @@ def prove_parity(
     holdout: Matrix,
     contract: Contract,
     *,
-    most_adversarial_rows: int = MOST_ADVERSARIAL_ROWS,
+    most_adversarial_rows: int | None = None,
     seed: int = 0,
 ) -> ParityReport:
     """Compare the exported files with scikit-learn over the holdout and adversarial rows.
@@ -292,6 +294,10 @@ def prove_parity(
     ExportError, naming the engine, the size and the row, beyond the family's bound.
     """
     holdout = np.asarray(holdout, dtype=np.float64)
+    if most_adversarial_rows is None:
+        width = len(contract.features)
+        affordable = max(2 * width, _MOST_ADVERSARIAL_CELLS // width)
+        most_adversarial_rows = min(MOST_ADVERSARIAL_ROWS, affordable)
     crafted = adversarial_rows(
         exported, holdout, contract, most_rows=most_adversarial_rows, seed=seed
     )

@@ -76,8 +76,7 @@ GOLDEN_TOLERANCE = 1e-9
 BACKGROUND_ROWS = 1
 SUPERVISED = ("binary", "multiclass", "regression")
 
-# USD an hour on demand in us-east-1 (Amazon SageMaker pricing page, training); for the estimate
-# only.
+# USD an hour on demand, us-east-1, list prices of 2025 (Amazon SageMaker pricing page, training).
 HOURLY_USD = {
     "ml.t3.medium": 0.05,
     "ml.m5.large": 0.115,
@@ -88,7 +87,8 @@ HOURLY_USD = {
     "ml.c5.2xlarge": 0.408,
     "ml.c5.4xlarge": 0.816,
 }
-SPOT_SHARE = 0.3  # of the on-demand price, typically
+SPOT_SHARE = 0.3  # of the on-demand price; what is paid changes with demand
+PRICES_OF = "us-east-1, list prices of 2025, Spot taken as 30% of on demand; not a bill"
 
 
 @dataclass
@@ -999,7 +999,8 @@ def describe_lineage(
     price = HOURLY_USD.get(settings.training.instance_type)
     cost = None
     if price is not None:
-        cost = round(price * (SPOT_SHARE if settings.training.spot else 1.0) * seconds / 3600, 6)
+        usd = price * (SPOT_SHARE if settings.training.spot else 1.0) * seconds / 3600
+        cost = float(f"{usd:.1g}")  # more digits would claim to know more
     return {
         "format": 1,
         "run": job.run,
@@ -1026,6 +1027,7 @@ def describe_lineage(
         "seconds": {**log.seconds, "total": round(seconds, 3)},
         "instance_type": settings.training.instance_type,
         "estimated_usd": cost,
+        "prices_of": None if cost is None else PRICES_OF,
     }
 
 

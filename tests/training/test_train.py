@@ -3,7 +3,9 @@
 import gzip
 import json
 import os
+import resource
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -283,6 +285,10 @@ def broken(name: str) -> pd.DataFrame:
         frame["answer"] = None
     elif name == "header only":
         frame = frame.head(0)
+    elif name == "infinite":
+        frame.loc[[4, 5], "size"] = [np.inf, -np.inf]
+    elif name == "no values":
+        frame[[name for name in frame if name != "answer"]] = None
     elif name == "no column":
         frame = frame.drop(columns="size")
     elif name == "words":
@@ -301,6 +307,7 @@ def broken(name: str) -> pd.DataFrame:
         ("header only", "rows"),
         ("no column", "size"),
         ("words", "tall"),
+        ("infinite", "infinite"),
     ],
 )
 def test_bad_tables_end_in_one_clear_error(
@@ -330,6 +337,96 @@ def test_odd_tables_end_in_a_model(tmp_path: Path, capsys: pytest.CaptureFixture
         "boosting",
         "forest",
     }
+
+
+@pytest.mark.parametrize("text", ["", "\n\n", "size,answer\n"])
+def test_a_file_without_rows_is_one_clear_error(
+    text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing, blank lines, a header alone: the message names the file or the rows it lacks."""
+    folder = make_project(tmp_path, rows=20)
+    (folder / "table.csv").write_text(text)
+    said = fail_local(folder, capsys)
+    assert "table.csv" in said or "rows" in said
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_ten_rows_end_in_a_model_or_one_clear_error(
+    task: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """So small a table is trained on, or refused with the number that it lacks."""
+    folder = make_project(tmp_path, task, rows=10)
+    if train.main(["--local", str(folder)]) == 0:
+        Bundle.from_folder(capsys.readouterr().out.splitlines()[-1]).verify()
+        return
+    capsys.readouterr()
+    assert "rows" in fail_local(folder, capsys)
+
+
+def test_a_table_of_gaps_ends_in_a_model_that_learned_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Labels without a single value beside them: every candidate falls back to the shares."""
+    extra = "[training.search]\ntrials = 1\n"
+    folder = write_project(tmp_path, make_table("binary", rows=60), PROBLEMS["binary"], extra)
+    broken("no values").to_csv(folder / "table.csv", index=False)
+    evaluation = run_local(folder, capsys).evaluation()
+    assert evaluation["metrics"]["roc_auc"]["value"] == pytest.approx(0.5)
+
+
+def test_two_thousand_columns_end_in_a_model(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Far more columns than rows: a model, a report and a baseline of them all."""
+    random = np.random.default_rng(0)
+    frame = pd.DataFrame(
+        random.normal(size=(40, 2000)).round(3), columns=[f"x{i}" for i in range(2000)]
+    )
+    frame["answer"] = np.where(frame["x7"] > 0, "yes", "no")
+    extra = '[training]\ncandidates = ["linear"]\n[training.search]\ntrials = 1\n'
+    bundle = run_local(write_project(tmp_path, frame, PROBLEMS["binary"], extra), capsys)
+    assert len(bundle.contract().columns) == 2000
+    assert len(bundle.file("report.html")) < 5_000_000
+
+
+def test_a_full_disk_is_one_clear_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A write that fails half-way leaves no bundle, and the message says where it failed.
+
+    The process is not allowed files of more than 20,000 bytes, which the operating system enforces
+    as it does a full disk.
+    """
+    folder = make_project(tmp_path)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
+    try:
+        said = fail_local(folder, capsys)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert "cannot write the bundle" in said
+
+
+def test_a_killed_job_leaves_no_half_bundle(tmp_path: Path) -> None:
+    """Killed between two files: nothing stands under the run's name, and nothing has a manifest."""
+    folder = make_project(tmp_path, extra='[training]\ncandidates = ["dummy"]\n')
+    script = (
+        "import os, signal, sys\n"
+        "from core import bundle\n"
+        "from training import train\n"
+        "write, written = bundle._write_flushed, []\n"
+        "def write_then_die(path, content):\n"
+        "    write(path, content)\n"
+        "    written.append(path)\n"
+        "    if len(written) == 4:\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "bundle._write_flushed = write_then_die\n"
+        f"train.main(['--local', {str(folder)!r}])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, check=False
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+    assert not [path for path in (folder / "models").iterdir() if not path.name.startswith(".")]
+    assert not list(folder.rglob("manifest.json"))
 
 
 def test_time_and_group_splits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
