@@ -101,7 +101,13 @@ def destroy(deployment: Deployment) -> dict[str, list[str]]:
         name = f"{deployment.name}-{stack}"
         if not retain:
             _clear(deployment, resources)
-        stack_id = cloudformation.describe_stacks(StackName=name)["Stacks"][0]["StackId"]
+        described = cloudformation.describe_stacks(StackName=name)["Stacks"][0]
+        stack_id = described["StackId"]
+        if described.get("EnableTerminationProtection"):
+            # The person has confirmed by the stage's name, or said --yes.
+            cloudformation.update_termination_protection(
+                StackName=name, EnableTerminationProtection=False
+            )
         cloudformation.delete_stack(StackName=name)
         try:
             cloudformation.get_waiter("stack_delete_complete").wait(
