@@ -186,7 +186,7 @@ class ColumnBaseline:
     unseen_of: tuple[int, int] = (0, 0)
     dispersion: Dispersion | None = None
 
-    @property
+    @cached_property
     def values(self) -> int:
         """Give the number of slots of values, which come before missing and unseen."""
         return len(self.counts) - 2
@@ -197,6 +197,11 @@ class ColumnBaseline:
         return sum(self.counts)
 
     @cached_property
+    def seen(self) -> Floats:
+        """Give the counts of the slots of values; not to be written to."""
+        return np.asarray(self.counts[: self.values], dtype=np.float64)
+
+    @cached_property
     def slots(self) -> dict[str, int]:
         """Map a known category to its slot."""
         top = {label: i for i, label in enumerate(self.labels)}
@@ -205,12 +210,12 @@ class ColumnBaseline:
     @cached_property
     def locations(self) -> Floats:
         """Give each slot of values its mid-rank in the baseline, less one half."""
-        return _midranks(np.asarray(self.counts[: self.values], dtype=np.float64))
+        return _midranks(self.seen)
 
     @cached_property
     def spreads(self) -> Floats:
         """Give each slot of values the mid-rank of its distance from the median, less one half."""
-        counts: Floats = np.asarray(self.counts[: self.values], dtype=np.float64)
+        counts = self.seen
         order = np.argsort(np.abs(self.locations), kind="stable")
         folded = np.empty_like(counts)
         folded[order] = _midranks(counts[order])
@@ -1187,7 +1192,7 @@ def _test_scores(
 ) -> _Tested | None:
     """Compare mean ranks: for location as Mann and Whitney, for spread as Ansari and Bradley."""
     scores = column.locations if statistic == "location" else column.spreads
-    before = np.asarray(column.counts[: column.values], dtype=np.float64)
+    before = column.seen
     after = counts[: column.values].astype(np.float64)
     n0, n1 = float(before.sum()), float(after.sum())
     if n0 < 10 or n1 < 10:
@@ -1273,7 +1278,7 @@ def _test_shape(
     column: ColumnBaseline, counts: Counts, dispersion: Dispersion | None
 ) -> _Tested | None:
     """Compare shares by chi-square over bins pooled to an expected count of 5 on both sides."""
-    before = np.asarray(column.counts[: column.values], dtype=np.float64)
+    before = column.seen.copy()
     after = counts[: column.values].astype(np.float64)
     if column.kind == "category":
         before[-1] += column.counts[-1]
@@ -1369,7 +1374,7 @@ def _test_unseen(
 def _test_beyond(
     column: ColumnBaseline, counts: Counts, dispersion: Dispersion | None, side: str
 ) -> _Tested | None:
-    seen = sum(column.counts[: column.values])
+    seen = int(column.seen.sum())
     rows = int(counts[: column.values].sum())
     if seen < 10 or rows == 0:
         return None
@@ -1640,7 +1645,7 @@ def _creep(baseline: Baseline, state: Creep, share: float) -> list[Finding]:
 def _reference(column: ColumnBaseline, component: _Component) -> tuple[float, float, float, float]:
     """Give the baseline's sum and rows of a component, its variance, and one row's largest pull."""
     if component.kind == "location":
-        counts = np.asarray(column.counts[: column.values], dtype=np.float64)
+        counts = column.seen
         n = float(counts.sum())
         return 0.0, n, float(counts @ column.locations**2 / max(n, 1.0)), 0.5
     if component.kind == "unseen":
