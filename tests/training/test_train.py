@@ -21,8 +21,9 @@ from core.drift import Baseline
 from core.engine import decide, load_engine
 from core.settings import METRICS, load_settings
 from tests.training.projects import LIGHT, PROBLEMS, make_project, make_table, write_project
-from training import tables, train
+from training import stages, tables, train
 from training.export import reference_outputs, run_onnx
+from training.jobs import read_folder
 from training.stages import GOLDEN_TOLERANCE
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -245,6 +246,23 @@ def test_drift_is_answered_by_a_model_that_is_better_on_the_new_rows(
     assert "after drift" in evaluation["decision"]["reason"]
     again = run_local(folder, capsys, "--champion", str(path), "--trigger", "data").evaluation()
     assert again["champion"]["everything"]["rows"] >= again["champion"]["fresh"]["rows"]
+
+
+def test_a_prediction_is_learned_from_once_by_its_newest_label(tmp_path: Path) -> None:
+    """A label that was corrected comes again in a later file; the row counts once, with that."""
+    folder = drifted(make_project(tmp_path))
+    first = pd.read_csv(folder / "labelled" / "part-0001.csv.gz")
+    corrected = first.head(20).assign(
+        answer=np.where(first.head(20)["answer"] == "no", "yes", "no")
+    )
+    corrected.to_csv(folder / "labelled" / "part-0002.csv.gz", index=False)
+    job = read_folder(folder, champion=None, trigger="drift", stage=None)
+    data = stages.read_data(job, stages.Log(0.0))
+    fresh = data.frame[data.fresh]
+    assert len(fresh) == len(first)
+    found = fresh.sort_values("size")["answer"].tolist()
+    latest = pd.concat([first.iloc[20:], corrected]).sort_values("size")["answer"].tolist()
+    assert found == latest
 
 
 def test_a_crippled_challenger_is_refused(

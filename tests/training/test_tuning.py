@@ -43,7 +43,7 @@ def assembly(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.xdist_group("loop")
+@pytest.mark.xdist_group("training-tuning")
 def test_a_run_is_spread_over_jobs_and_the_best_is_registered(
     project: Path, assembly: Path, tmp_path: Path
 ) -> None:
