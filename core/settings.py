@@ -278,6 +278,10 @@ class Serving(Section):
     """Copies of the function that are kept warm; costs by the hour."""
     latency_alarm_ms: int = Field(default=500, ge=1, le=29_000)
     """The slowest 1% of requests beyond this alarms, and rolls a new version back."""
+    release_shift: float = Field(default=0.5, ge=0, le=10)
+    """Roll back a version whose mean answer is this many standard deviations off; 0: never."""
+    keep_versions: int = Field(default=5, ge=0, le=100)
+    """Function versions kept beside the live one and the one before it."""
 
 
 class Capture(Section):

@@ -5,6 +5,7 @@ from typing import Any
 
 from aws_cdk import (
     CfnParameter,
+    Duration,
     aws_apigateway,
     aws_cloudwatch,
     aws_codedeploy,
@@ -445,7 +446,65 @@ class TrafficShift(Construct):
             comparison=aws_cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD,
             version=serving.version.version,
         )
-        return [errors, latency]
+        if not settings.serving.release_shift:
+            return [errors, latency]
+        predictions = alarm(
+            self,
+            "PredictionsAlarm",
+            settings=settings,
+            kind="release-predictions",
+            # 1 of 1: each minute is a test of its own, strict enough for every minute of a shift.
+            says="The newest version answers otherwise than the one before on the same traffic; "
+            "a shift of traffic to it is rolled back.",
+            topic=None,
+            of=release_difference(settings, serving.version.version),
+            threshold=1,
+            datapoints=(1, 1),
+            missing=quiet,
+            version=serving.version.version,
+        )
+        return [errors, latency, predictions]
+
+
+# Per minute, of two versions that answer alike, fewer than 1 in 25,000 differ so: simulated for
+# scores that are uniform, U-shaped, skewed, rare events, normal and lognormal (tests/infra).
+RELEASE_Z = 5
+RELEASE_LEAST_REQUESTS = 50
+
+
+def release_difference(settings: Settings, version: str) -> aws_cloudwatch.MathExpression:
+    """Say, as 1 or 0 a minute, whether a version's mean answer differs from the others'.
+
+    CodeDeploy deals requests to the versions at random, so within a minute both see the same
+    traffic, and the means of their requests' scores differ by chance alone unless the versions do.
+    Two conditions: Welch's statistic beyond `RELEASE_Z`, and a difference of at least
+    `[serving] release_shift` standard deviations of the version before. Sums over all versions less
+    those of the newest are those of the one before, whatever its number. A minute with fewer than
+    `RELEASE_LEAST_REQUESTS` of either says nothing.
+    """
+    metrics: dict[str, aws_cloudwatch.IMetric] = {}
+    for letters, dimensions in (
+        ("nsq", {"Deployment": settings.deployment}),
+        ("mtr", {"Deployment": settings.deployment, "Version": version}),
+    ):
+        for letter, name in zip(
+            letters, ("ScoredRequests", "ScoreSum", "ScoreSquares"), strict=True
+        ):
+            metrics[letter] = metric("Driftless", name, dimensions, statistic="Sum")
+    difference = "(t/m-(s-t)/(n-m))^2"
+    new_variance = "(r/m-(t/m)^2)"
+    old_variance = "((q-r)/(n-m)-((s-t)/(n-m))^2)"
+    floor = settings.serving.release_shift
+    return aws_cloudwatch.MathExpression(
+        expression=(
+            f"(m>={RELEASE_LEAST_REQUESTS})*((n-m)>={RELEASE_LEAST_REQUESTS})"
+            f"*({difference}>{RELEASE_Z**2}*({new_variance}/m+{old_variance}/(n-m)))"
+            f"*({difference}>{floor**2:g}*{old_variance})"
+        ),
+        using_metrics=metrics,
+        period=Duration.minutes(1),
+        label="the newest version answers otherwise",
+    )
 
 
 def _shift(name: str) -> aws_codedeploy.ILambdaDeploymentConfig:

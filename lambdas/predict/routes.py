@@ -149,7 +149,12 @@ class Api:
                 " send fewer rows at once",
             )
         if not canary:
-            self._metrics.count(time_ms, len(prediction.rows), 0)
+            place = model.score_place
+            if place < 0:
+                self._metrics.count(time_ms, len(prediction.rows), 0)
+            else:
+                scores = [outputs[place] for outputs in prediction.outputs]
+                self._metrics.count_scored(time_ms, model.version, scores)
             if self._capture is not None:
                 self._capture.record(
                     time_ms, request_id, prediction.ids, prediction.rows, prediction.outputs

@@ -77,6 +77,8 @@ class Model:
         if self._header.features != tuple(f.name for f in self.contract.features):
             raise EngineError("model.json and contract.json disagree on the encoded vector")
         self._answer = choose_answer(self._header, self.contract)
+        # Clusters have no order that two models share, and their first output is only a label.
+        self.score_place = -1 if self.contract.task == "clustering" else 0
         self._codes = unseen_codes(self.contract)
         self._tail = b',"model":' + orjson.dumps(self.name) + b"}"
         self._documents: dict[str, dict[str, Any]] = {}

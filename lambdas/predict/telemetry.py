@@ -28,16 +28,46 @@ class Metrics:
             ],
         }
         name = orjson.dumps(deployment).decode()
+        # What the release alarm compares versions by: the sums tell mean and spread of a version,
+        # and those of all versions less those of the newest are those of the one before.
+        scored = {
+            "Namespace": NAMESPACE,
+            "Dimensions": [["Deployment"], ["Deployment", "Version"]],
+            "Metrics": [
+                {"Name": "ScoredRequests", "Unit": "Count"},
+                {"Name": "ScoreSum"},
+                {"Name": "ScoreSquares"},
+            ],
+        }
         self._head = '{"_aws":{"Timestamp":'
-        self._middle = (
+        self._counted = (
             f',"CloudWatchMetrics":[{orjson.dumps(directive).decode()}]}},"Deployment":{name},'
             '"Predictions":'
+        )
+        self._scored = (
+            f',"CloudWatchMetrics":{orjson.dumps([directive, scored]).decode()}}},'
+            f'"Deployment":{name},"Predictions":'
         )
         self._write = write
 
     def count(self, time_ms: int, predictions: int, refused: int) -> None:
         """Write one line."""
-        self._write(f'{self._head}{time_ms}{self._middle}{predictions},"RowsRefused":{refused}}}\n')
+        self._write(
+            f'{self._head}{time_ms}{self._counted}{predictions},"RowsRefused":{refused}}}\n'
+        )
+
+    def count_scored(self, time_ms: int, version: str, scores: Sequence[float]) -> None:
+        """Write one line about a request that was answered with these scores.
+
+        A request counts once, with the mean of its rows: traffic is divided between versions by
+        request, so only requests are independent draws.
+        """
+        count = len(scores)
+        score = scores[0] if count == 1 else sum(scores) / count
+        self._write(
+            f'{self._head}{time_ms}{self._scored}{count},"RowsRefused":0,"Version":"{version}",'
+            f'"ScoredRequests":1,"ScoreSum":{score!r},"ScoreSquares":{score * score!r}}}\n'
+        )
 
 
 class Capture:

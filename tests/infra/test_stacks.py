@@ -66,6 +66,13 @@ def minds(environment: Any, variables: dict[str, str], variable: str) -> bool:
     return False
 
 
+def versions_watched(alarm: dict[str, Any]) -> list[Any]:
+    """Give the versions that an alarm's metrics are of."""
+    metrics = [q["MetricStat"]["Metric"] for q in alarm.get("Metrics", ()) if "MetricStat" in q]
+    dimensions = [d for metric in [alarm, *metrics] for d in metric.get("Dimensions", ())]
+    return [d["Value"] for d in dimensions if d["Name"] in ("ExecutedVersion", "Version")]
+
+
 class TestOnePointer:
     def test_a_new_model_replaces_the_version_and_nothing_else(self, templates: Templates) -> None:
         """Its `Description` is create-only; with it go the alarms that watch this version alone.
@@ -83,7 +90,7 @@ class TestOnePointer:
         for guard in guards:
             given = serving["Resources"][guard["Name"]["Ref"]]["Properties"]
             assert given["AlarmName"]["Fn::Join"][1][-1] == number
-            assert {"Name": "ExecutedVersion", "Value": number} in given["Dimensions"]
+            assert number in versions_watched(given)
 
     def test_the_environment_and_the_description_refer_to_the_parameter(
         self, templates: Templates
@@ -122,14 +129,12 @@ class TestOnePointer:
             next(iter(alarm["Name"].values())) for alarm in group["AlarmConfiguration"]["Alarms"]
         ]
         assert set(policy) == {"ApplicationName", "BeforeAllowTrafficHook", "DeploymentGroupName"}
-        assert len(alarms) == 2
+        assert len(alarms) == 3
         assert set(alarms) <= set(alias["DependsOn"])
         (version,) = resources(templates, "AWS::Lambda::Version")
         for name in alarms:
-            dimensions = templates["serving"]["Resources"][name]["Properties"]["Dimensions"]
-            assert {"Name": "ExecutedVersion", "Value": {"Fn::GetAtt": [version, "Version"]}} in (
-                dimensions
-            )
+            given = templates["serving"]["Resources"][name]["Properties"]
+            assert {"Fn::GetAtt": [version, "Version"]} in versions_watched(given)
 
 
 class TestEnvironments:

@@ -92,14 +92,17 @@ def test_predict_writes_one_metric_line_and_one_capture_line(service: Service) -
     service.predict({**ROW, "salary": 5000.5}, ROW)
     (metric,) = service.metrics
     assert metric["_aws"]["Timestamp"] == TIME_MS
-    (directive,) = metric["_aws"]["CloudWatchMetrics"]
-    assert directive["Namespace"] == "Driftless"
+    directive, scored = metric["_aws"]["CloudWatchMetrics"]
+    assert directive["Namespace"] == scored["Namespace"] == "Driftless"
     assert directive["Dimensions"] == [["Deployment"]]
     assert {m["Name"] for m in directive["Metrics"]} == {"Predictions", "RowsRefused"}
     assert (metric["Deployment"], metric["Predictions"], metric["RowsRefused"]) == (
         "shop-dev", 2, 0,
     )  # fmt: skip
+    assert scored["Dimensions"] == [["Deployment"], ["Deployment", "Version"]]
     (record,) = service.captures
+    mean = sum(outputs[0] for _, _, outputs in record["rows"]) / 2
+    assert [metric[m["Name"]] for m in scored["Metrics"]] == [1, mean, mean * mean]
     assert record["capture"] == 1
     assert record["time"] == TIME_MS
     assert record["request"] == REQUEST_ID
