@@ -188,11 +188,15 @@ class Cloud:
             region_name=self.region,
         )
 
-    def client(self, service: str) -> Any:
-        """Return a boto3 client of this cloud (kept; clients may be used from any thread)."""
+    def client(self, service: str, role_arn: str = "") -> Any:
+        """Return a boto3 client of this cloud (kept; clients may be used from any thread).
+
+        It calls as the operator, or as a role: what AWS's own services do on a stack's behalf.
+        """
         with self._lock:
-            if service not in self._clients:
-                self._clients[service] = self.session.client(
+            name = f"{service} {role_arn}"
+            if name not in self._clients:
+                self._clients[name] = self._session(role_arn).client(
                     service,  # type: ignore[call-overload]
                     endpoint_url=self.endpoint,
                     config=Config(
@@ -202,7 +206,18 @@ class Cloud:
                         parameter_validation=True,
                     ),
                 )
-            return self._clients[service]
+            return self._clients[name]
+
+    def _session(self, role_arn: str) -> boto3.Session:
+        if not role_arn:
+            return self.session
+        caller = self.identity.issue(role_arn)
+        return boto3.Session(
+            aws_access_key_id=caller.key,
+            aws_secret_access_key=caller.secret,
+            aws_session_token=caller.token,
+            region_name=self.region,
+        )
 
     def deploy(
         self,

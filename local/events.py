@@ -8,6 +8,7 @@ import re
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -186,7 +187,7 @@ class Events:
     def _call(self, target: Mapping[str, Any], text: str, event: Mapping[str, Any]) -> None:
         arn = str(target["Arn"])
         service, name = arn.split(":")[2], arn.rsplit(":", 1)[-1]
-        client = self._cloud.client
+        client = partial(self._cloud.client, role_arn=target.get("RoleArn") or "")
         if service == "lambda":
             self._cloud.functions.invoke(arn, text.encode(), asynchronous=True)
         elif service == "sqs":

@@ -95,8 +95,8 @@ class Host(Protocol):
     def metrics(self) -> MetricSink:
         """Where metric values go."""
 
-    def client(self, service: str) -> Any:
-        """Return a boto3 client of the service, on the endpoint."""
+    def client(self, service: str, role_arn: str = "") -> Any:
+        """Return a boto3 client of the service, on the endpoint, as the operator or a role."""
 
     def environment(self, role_arn: str | None = None) -> Mapping[str, str]:
         """Return the AWS variables of a process that runs as the role."""

@@ -270,7 +270,7 @@ class Jobs:
             self._turn(job, "Downloading", "Downloading input data")
             container.prepare()
             for name, channel in container.channels.items():
-                self._download_channel(name, channel, container.channel(name))
+                self._download_channel(self._s3(job), name, channel, container.channel(name))
             checkpoints = self._restore_checkpoints(job)
             if not self._fetch_source(job):
                 container.unpack()
@@ -278,7 +278,7 @@ class Jobs:
             self._turn(job, "Training", "Training image download completed. Training in progress.")
             record.training_start_time = record.training_start_time or self._now()
             code, tail = self._execute(job, command, deadline, checkpoints)
-            self._save_checkpoints(checkpoints)
+            self._save_checkpoints(job, checkpoints)
             if not job.interrupted or job.stop_reason:
                 break
             job.interrupted = False
@@ -303,7 +303,7 @@ class Jobs:
             )
         bucket, key = _split(source)
         archive = job.container.input / "sourcedir.tar.gz"
-        self._cloud.client("s3").download_file(bucket, key, str(archive))
+        self._s3(job).download_file(bucket, key, str(archive))
         with tarfile.open(archive, "r:gz") as tar:
             tar.extractall(job.container.code, filter="data")
         return True
@@ -348,7 +348,7 @@ class Jobs:
                     if not done.wait(GRACE_SECONDS):
                         _signal(process, signal.SIGKILL)
                     return
-                self._save_checkpoints(checkpoints)
+                self._save_checkpoints(job, checkpoints)
 
         watcher = threading.Thread(target=watch, name=f"watch {job.name}", daemon=True)
         watcher.start()
@@ -408,7 +408,13 @@ class Jobs:
 
     # -- S3 -----------------------------------------------------------------------------------
 
-    def _download_channel(self, name: str, channel: Mapping[str, Any], folder: Path) -> None:
+    def _s3(self, job: Job) -> Any:
+        """Return the client with which SageMaker reads and writes for a job: that of its role."""
+        return self._cloud.client("s3", job.request.get("RoleArn") or "")
+
+    def _download_channel(
+        self, s3: Any, name: str, channel: Mapping[str, Any], folder: Path
+    ) -> None:
         source = (channel.get("DataSource") or {}).get("S3DataSource") or {}
         kind = source.get("S3DataType", "S3Prefix")
         if kind != "S3Prefix" or channel.get("CompressionType") not in (None, "None"):
@@ -417,7 +423,7 @@ class Jobs:
                 f" modelled here, got {kind}"
             )
         bucket, prefix = _split(source["S3Uri"])
-        keys = list(self._keys(bucket, prefix))
+        keys = list(self._keys(s3, bucket, prefix))
         if not keys:
             raise JobError(
                 "ClientError: Data download failed:No S3 objects found under S3 URL"
@@ -425,19 +431,19 @@ class Jobs:
                 " exists in the selected region, that objects exist under that S3 prefix, and that"
                 " the role has s3:ListBucket permission on the bucket."
             )
-        self._download(bucket, [(key, folder / relative_key(key, prefix)) for key in keys])
+        self._download(s3, bucket, [(key, folder / relative_key(key, prefix)) for key in keys])
 
-    def _keys(self, bucket: str, prefix: str) -> Iterator[str]:
-        pages = self._cloud.client("s3").get_paginator("list_objects_v2")
+    def _keys(self, s3: Any, bucket: str, prefix: str) -> Iterator[str]:
+        pages = s3.get_paginator("list_objects_v2")
         for page in pages.paginate(Bucket=bucket, Prefix=prefix):
             for item in page.get("Contents") or ():
                 if not item["Key"].endswith("/"):
                     yield item["Key"]
 
-    def _download(self, bucket: str, files: list[tuple[str, Path]]) -> None:
+    def _download(self, s3: Any, bucket: str, files: list[tuple[str, Path]]) -> None:
         for key, path in files:
             path.parent.mkdir(parents=True, exist_ok=True)
-            body = self._cloud.client("s3").get_object(Bucket=bucket, Key=key)["Body"]
+            body = s3.get_object(Bucket=bucket, Key=key)["Body"]
             with path.open("wb") as file:
                 shutil.copyfileobj(body, file)
 
@@ -449,50 +455,49 @@ class Jobs:
         folder.mkdir(parents=True, exist_ok=True)
         uri = config["S3Uri"].rstrip("/") + "/"
         bucket, prefix = _split(uri)
-        keys = self._keys(bucket, prefix)
-        self._download(bucket, [(key, folder / key[len(prefix) :]) for key in keys])
+        s3 = self._s3(job)
+        keys = self._keys(s3, bucket, prefix)
+        self._download(s3, bucket, [(key, folder / key[len(prefix) :]) for key in keys])
         return folder, uri
 
-    def _save_checkpoints(self, checkpoints: tuple[Path, str] | None) -> None:
+    def _save_checkpoints(self, job: Job, checkpoints: tuple[Path, str] | None) -> None:
         if checkpoints is not None:
-            self._upload_folder(*checkpoints, {})
+            self._upload_folder(self._s3(job), *checkpoints, {})
 
     def _upload(self, job: Job) -> None:
         """Upload model and output data under S3OutputPath/JOB/output/."""
-        config = job.request["OutputDataConfig"]
+        s3, config = self._s3(job), job.request["OutputDataConfig"]
         base = f"{config['S3OutputPath'].rstrip('/')}/{job.name}/output"
         more: dict[str, str] = {}
         if config.get("KmsKeyId"):
             more = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": config["KmsKeyId"]}
         if config.get("CompressionType") == "NONE":
             artifacts = f"{base}/model/"
-            self._upload_folder(job.container.model, artifacts, more)
-            self._upload_folder(job.container.output / "data", f"{base}/data/", more)
+            self._upload_folder(s3, job.container.model, artifacts, more)
+            self._upload_folder(s3, job.container.output / "data", f"{base}/data/", more)
         else:
             artifacts = f"{base}/model.tar.gz"
-            self._upload_archive(job.container.model, artifacts, more)
+            self._upload_archive(s3, job.container.model, artifacts, more)
             if any((job.container.output / "data").iterdir()):
-                self._upload_archive(job.container.output / "data", f"{base}/output.tar.gz", more)
+                self._upload_archive(
+                    s3, job.container.output / "data", f"{base}/output.tar.gz", more
+                )
         job.record.model_artifacts = {"S3ModelArtifacts": artifacts}
 
-    def _upload_folder(self, folder: Path, uri: str, more: Mapping[str, str]) -> None:
+    def _upload_folder(self, s3: Any, folder: Path, uri: str, more: Mapping[str, str]) -> None:
         bucket, prefix = _split(uri)
         for path in sorted(folder.rglob("*")):
             if path.is_file():
                 key = prefix + path.relative_to(folder).as_posix()
-                self._cloud.client("s3").put_object(
-                    Bucket=bucket, Key=key, Body=path.read_bytes(), **more
-                )
+                s3.put_object(Bucket=bucket, Key=key, Body=path.read_bytes(), **more)
 
-    def _upload_archive(self, folder: Path, uri: str, more: Mapping[str, str]) -> None:
+    def _upload_archive(self, s3: Any, folder: Path, uri: str, more: Mapping[str, str]) -> None:
         archive = folder.parent / f"{folder.name}.tar.gz"
         with tarfile.open(archive, "w:gz") as tar:
             for path in sorted(folder.iterdir()):
                 tar.add(path, arcname=path.name)
         bucket, key = _split(uri)
-        self._cloud.client("s3").put_object(
-            Bucket=bucket, Key=key, Body=archive.read_bytes(), **more
-        )
+        s3.put_object(Bucket=bucket, Key=key, Body=archive.read_bytes(), **more)
 
     # -- events -------------------------------------------------------------------------------
 

@@ -270,7 +270,7 @@ class Streams:
         key += f"{stream.delivery_stream_name}-{stream.version_id}-{stamp}-{uuid.uuid4()}"
         zipped = destination.get("CompressionFormat") == "GZIP" and error_type is None
         extension = destination.get("FileExtension") if error_type is None else None
-        self._cloud.client("s3").put_object(
+        self._cloud.client("s3", destination.get("RoleARN") or "").put_object(
             Bucket=str(destination["BucketARN"]).rsplit(":", 1)[-1],
             Key=key + (extension or (".gz" if zipped else "")),
             Body=gzip.compress(body) if zipped else body,

@@ -56,7 +56,17 @@ def role(service: str = "lambda") -> dict[str, Any]:
                         "Action": "sts:AssumeRole",
                     }
                 ],
-            }
+            },
+            # What a role may do is the matter of test_identity.py.
+            "Policies": [
+                {
+                    "PolicyName": "everything",
+                    "PolicyDocument": {
+                        "Version": "2012-10-17",
+                        "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}],
+                    },
+                }
+            ],
         },
     }
 

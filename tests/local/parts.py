@@ -67,7 +67,7 @@ class PartsHost:
         self._clients: dict[str, Any] = {}
         self._started: list[Any] = []
 
-    def client(self, service: str) -> Any:
+    def client(self, service: str, role_arn: str = "") -> Any:
         if service not in self._clients:
             self._clients[service] = boto3.client(
                 service,
