@@ -174,7 +174,8 @@ class Packager:
                     file.parent.mkdir(parents=True, exist_ok=True)
                     file.write_bytes(content)
                 _compile(own, compiler)
-                _write_zip(path, {**_list_files(dependencies), **_list_files(own)})
+                shutil.copyfile(self._packed(dependencies, ".zip"), path)
+                _add_to_zip(path, _list_files(own))
 
         return self._cached(f"{name}-{key}.zip", name, write)
 
@@ -199,9 +200,7 @@ class Packager:
         def write(path: Path) -> None:
             # Bytecode is left out: /opt/ml/code is writable and a job runs for minutes.
             vendored = self._install(lines, target, unused=IN_CONTAINER, compiler=None)
-            files: dict[str, bytes | Path] = {**sources}
-            files.update({f"vendor/{name}": at for name, at in _list_files(vendored).items()})
-            _write_tar(path, files)
+            _write_tar(path, sources, before=self._packed(vendored, ".tar.gz"))
 
         return self._cached(f"sourcedir-{key}.tar.gz", "training source", write)
 
@@ -287,6 +286,20 @@ class Packager:
                 if not folder.is_dir():
                     raise
         return folder
+
+    def _packed(self, folder: Path, suffix: str) -> Path:
+        """Compress installed dependencies once, not with every change of the code beside them."""
+        path = folder.with_name(f"{folder.name}{suffix}")
+        if not path.is_file():
+            partial = path.with_name(f"{path.name}.{os.getpid()}")
+            files = _list_files(folder)
+            if suffix == ".zip":
+                zipfile.ZipFile(partial, "w").close()
+                _add_to_zip(partial, files)
+            else:
+                _write_tar(partial, {f"vendor/{name}": at for name, at in files.items()})
+            os.replace(partial, path)
+        return path
 
     @functools.cache  # noqa: B019  (said once a packager, which lives as long as a synth)
     def _say_uncompiled(self, target: Target) -> None:
@@ -480,9 +493,9 @@ def _list_files(folder: Path) -> dict[str, Path]:
     }
 
 
-def _write_zip(path: Path, files: Mapping[str, Path]) -> None:
-    """Write a zip whose bytes depend on names and contents only."""
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
+def _add_to_zip(path: Path, files: Mapping[str, Path]) -> None:
+    """Add files to a zip, whose bytes depend on names and contents only."""
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
         for name in sorted(files):
             entry = zipfile.ZipInfo(name, _ZIP_DATE)
             entry.compress_type = zipfile.ZIP_DEFLATED
@@ -491,13 +504,17 @@ def _write_zip(path: Path, files: Mapping[str, Path]) -> None:
             archive.writestr(entry, files[name].read_bytes())
 
 
-def _write_tar(path: Path, files: Mapping[str, bytes | Path]) -> None:
-    """Write a .tar.gz whose bytes depend on names and contents only."""
+def _write_tar(path: Path, files: Mapping[str, bytes | Path], before: Path | None = None) -> None:
+    """Write a .tar.gz whose bytes depend on names and contents only.
+
+    The archive `before` whose entries then follow is not packed anew: members of gzip may be joined
+    (RFC 1952, 2.2), and the end of the first tar is left out.
+    """
     with (
         path.open("wb") as raw,
         gzip.GzipFile(filename="", mode="wb", compresslevel=6, fileobj=raw, mtime=0) as packed,
-        tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as archive,
     ):
+        archive = tarfile.TarFile(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT)
         for name in sorted(files):
             given = files[name]
             content = given.read_bytes() if isinstance(given, Path) else given
@@ -505,6 +522,11 @@ def _write_tar(path: Path, files: Mapping[str, bytes | Path]) -> None:
             entry.size = len(content)
             entry.mode = 0o644
             archive.addfile(entry, io.BytesIO(content))
+        if before is None:
+            archive.close()
+    if before is not None:
+        with path.open("ab") as end, before.open("rb") as follows:
+            shutil.copyfileobj(follows, end)
 
 
 def _measure(path: Path) -> tuple[int, int]:

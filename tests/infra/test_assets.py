@@ -14,11 +14,11 @@ from infra.assets import (
     AssetError,
     Packager,
     Target,
+    _add_to_zip,
     _list_files,
     _read_pins,
     _strip,
     _write_tar,
-    _write_zip,
     container_target,
     find_interpreter,
     host_target,
@@ -148,12 +148,27 @@ class TestRepeats:
         for stamp, mode in ((1_000_000_000, 0o600), (1_700_000_000, 0o755)):
             os.utime(file, (stamp, stamp))
             file.chmod(mode)
-            _write_zip(tmp_path / "a.zip", {"a.py": file})
+            (tmp_path / "a.zip").unlink(missing_ok=True)
+            _add_to_zip(tmp_path / "a.zip", {"a.py": file})
             _write_tar(tmp_path / "a.tar.gz", {"a.py": file})
             archives.append(
                 ((tmp_path / "a.zip").read_bytes(), (tmp_path / "a.tar.gz").read_bytes())
             )
         assert archives[0] == archives[1]
+
+    def test_dependencies_are_packed_once_and_read_as_one_archive(self, tmp_path: Path) -> None:
+        """A change of the code joins the new code to the old dependencies, without a seam."""
+        vendored = tmp_path / "dep.py"
+        vendored.write_text("y = 2\n")
+        _write_tar(tmp_path / "dependencies.tar.gz", {"vendor/dep.py": vendored})
+        for code in (b"x = 1\n", b"x = 3\n"):
+            path = tmp_path / "source.tar.gz"
+            _write_tar(path, {"a.py": code}, before=tmp_path / "dependencies.tar.gz")
+            with tarfile.open(path, "r:gz") as archive:
+                archive.extractall(tmp_path / "read", filter="data")
+                assert archive.getnames() == ["a.py", "vendor/dep.py"]
+            assert (tmp_path / "read/a.py").read_bytes() == code
+            assert (tmp_path / "read/vendor/dep.py").read_bytes() == b"y = 2\n"
 
     def test_a_second_build_is_read_from_the_cache_and_a_change_is_not(
         self, tmp_path: Path
