@@ -16,10 +16,10 @@ Row = Mapping[str, Any]
 class Engine(Protocol):
     """Something that scores rows as they come, encoding included."""
 
-    def score_rows(self, rows: Sequence[Row]) -> tuple[list[int], list[list[float]], Any]:
-        """Score the rows that are plainly within the contract.
+    def score_rows(self, rows: Sequence[Row]) -> tuple[Sequence[int], list[list[float]]]:
+        """Score the rows that are plainly within the contract, every category listed.
 
-        Returns their places, their outputs and their vectors; the others need a closer look.
+        Returns their places and their outputs; the others need a closer look.
         """
         ...
 
@@ -44,9 +44,9 @@ class Tables:
             bundle.file(MODEL)
         ).score_many
 
-    def score_rows(self, rows: Sequence[Row]) -> tuple[list[int], list[list[float]], Any]:
+    def score_rows(self, rows: Sequence[Row]) -> tuple[Sequence[int], list[list[float]]]:
         """Leave every row to the contract's own validation."""
-        return [], [], []
+        return [], []
 
 
 class Model:
@@ -67,17 +67,21 @@ class Model:
 
     def score(self, ids: Sequence[str], rows: Sequence[Row]) -> Scored:
         """Answer every row that the contract accepts, and name what is wrong with the others."""
-        places, outputs, vectors = self._engine.score_rows(rows)
+        places, outputs = self._engine.score_rows(rows)
         problems: dict[int, list[Problem]] = {}
         answers: dict[int, dict[str, Any]] = {}
-        self._write(ids, places, outputs, vectors, answers, problems)
+        self._write(ids, places, outputs, answers, problems)
         if len(places) < len(rows):
             plain = set(places)
             rest = [place for place in range(len(rows)) if place not in plain]
             accepted, valid = self._validate(rest, rows, problems)
             vectors = [self.contract.encode(row) for row in valid]
             outputs = self._engine.score_vectors(vectors) if vectors else []
-            self._write(ids, accepted, outputs, vectors, answers, problems)
+            self._write(ids, accepted, outputs, answers, problems)
+            if self._codes:
+                for place, vector in zip(accepted, vectors, strict=True):
+                    if place in answers and (unseen := find_unseen(self._codes, vector)):
+                        answers[place]["unseen"] = unseen
         return Scored(answers, problems)
 
     def _validate(
@@ -100,17 +104,13 @@ class Model:
         ids: Sequence[str],
         places: Sequence[int],
         outputs: Sequence[list[float]],
-        vectors: Any,
         answers: dict[int, dict[str, Any]],
         problems: dict[int, list[Problem]],
     ) -> None:
-        answer, codes = self._answer, self._codes
-        for i, place in enumerate(places):
-            output = outputs[i]
-            if not isfinite(sum(output)):
+        answer = self._answer
+        for place, output in zip(places, outputs, strict=True):
+            if isfinite(sum(output)):
+                answers[place] = answer(ids[place], output)
+            else:
                 message = "the model has no finite answer to this row"
                 problems[place] = [Problem(place, None, message, "no_finite_answer")]
-                continue
-            answers[place] = given = answer(ids[place], output)
-            if codes and (unseen := find_unseen(codes, vectors[i])):
-                given["unseen"] = unseen

@@ -1,12 +1,13 @@
 """Scores blocks of rows with onnxruntime, encoding a column at a time.
 
 A block is looked at by column: where every value of a row is plainly what the contract asks for
-(its type, within its limits, a category that is listed or may be new), the row is encoded here. Any
-other row is left to the contract's own validation, which is slower and gives reasons. So this can
-be strict where it is in doubt, and never has to say why.
+(its type, within its limits, a category that is listed), the row is encoded here. Any other row is
+left to the contract's own validation, which is slower and gives reasons. So this can be strict
+where it is in doubt, and never has to say why.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import repeat
 from operator import itemgetter
 from typing import Any
 
@@ -18,7 +19,6 @@ from core.bundle import ONNX, Bundle
 from core.contract import LARGEST_INTEGER, Column, Contract
 from core.engine import ONNX_INPUT, ONNX_OUTPUT
 from core.errors import EngineError
-from core.rows import MAX_CATEGORY_CHARACTERS
 from lambdas.score.model import Row
 
 Matrix = npt.NDArray[numpy.float64]
@@ -47,7 +47,12 @@ class OnnxEngine:
         # onnxruntime raises classes of its own that share no base but Exception.
         except Exception as error:
             raise EngineError(f"onnxruntime cannot load the model: {error}") from error
-        self._run = session.run
+        run = session.run
+        self._use(contract, lambda rows: run([ONNX_OUTPUT], {ONNX_INPUT: rows})[0].tolist())
+
+    def _use(self, contract: Contract, score: Callable[[Matrix], list[list[float]]]) -> None:
+        """Encode rows of a contract for a function from matrix to outputs."""
+        self._score = score
         self._columns = contract.columns
         self._names = frozenset(contract.column_names)
         self._codes = [_codes(column) for column in contract.columns]
@@ -60,20 +65,15 @@ class OnnxEngine:
         """Return the outputs of encoded rows."""
         return self._score(numpy.array(vectors, dtype=numpy.float64))
 
-    def score_rows(self, rows: Sequence[Row]) -> tuple[list[int], list[list[float]], Any]:
-        """Score the rows that are plainly within the contract."""
+    def score_rows(self, rows: Sequence[Row]) -> tuple[Sequence[int], list[list[float]]]:
+        """Score the rows that are plainly within the contract, every category listed."""
         if not (self._encodes and rows):
-            return [], [], []
+            return [], []
         matrix, plain = self._encode(rows)
         if plain.all():
-            return list(range(len(rows))), self._score(matrix), matrix
-        matrix = matrix[plain]
+            return range(len(rows)), self._score(matrix)
         places: list[int] = numpy.flatnonzero(plain).tolist()
-        return places, self._score(matrix) if places else [], matrix
-
-    def _score(self, matrix: Matrix) -> list[list[float]]:
-        outputs: list[list[float]] = self._run([ONNX_OUTPUT], {ONNX_INPUT: matrix})[0].tolist()
-        return outputs
+        return places, self._score(matrix[plain]) if places else []
 
     def _encode(self, rows: Sequence[Row]) -> tuple[Matrix, Mask]:
         count, width = len(rows), len(self._columns)
@@ -113,16 +113,11 @@ def _encode_column(
         values = tuple([v if type(v) in allowed else None for v in values])
     if column.type == "category":
         unseen = float(len(column.categories))
-        get = codes.get
-        encoded = numpy.array([get(value, unseen) for value in values])
+        found = map(codes.get, values, repeat(unseen))
+        encoded = numpy.fromiter(found, dtype=numpy.float64, count=len(values))
         new = encoded == unseen
         if new.any():
-            fits = [
-                column.unseen == "accept" and len(values[place] or "") <= MAX_CATEGORY_CHARACTERS
-                for place in numpy.flatnonzero(new)
-            ]
             good = _both(good, ~new)
-            good[new] = fits
     else:
         try:
             encoded = numpy.array(values, dtype=numpy.float64)

@@ -1,7 +1,6 @@
 """Parquet, in and out; pyarrow takes 100 ms to import, so only those who need it do."""
 
 import io
-import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
@@ -67,11 +66,10 @@ def measure_row_groups(store: Store, bucket: str, found: Found) -> list[tuple[in
 
 def read_row_groups(
     store: Store, bucket: str, found: Found, unit: Unit, contract: Contract
-) -> Iterator[tuple[int, Any]]:
-    """Give the rows of some row groups, numbered from 1."""
+) -> Iterator[list[Any]]:
+    """Give the rows of some row groups, in blocks."""
     file = _open(store, bucket, found)
     types = {column.name: column.type for column in contract.columns}
-    numbers = itertools.count(1)
     try:
         for batch in file.iter_batches(READ_ROWS, row_groups=range(unit.start, unit.end)):
             names = batch.schema.names
@@ -79,8 +77,7 @@ def read_row_groups(
                 _to_values(column, types.get(name, ""))
                 for name, column in zip(names, batch.columns, strict=True)
             ]
-            for values in zip(*columns, strict=True):
-                yield next(numbers), dict(zip(names, values, strict=True))
+            yield [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
     except pa.ArrowException as error:
         raise DataError(f"{found.key} cannot be read: {error}") from error
 

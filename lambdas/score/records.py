@@ -53,36 +53,46 @@ class Reader:
             from lambdas.score.parquet import read_row_groups
 
             found = Found(unit.key, unit.etag, unit.size)
-            numbered = read_row_groups(self._store, self._bucket, found, unit, self._contract)
-            return self._collect(unit, numbered)
-        content = self._content(unit)
-        if unit.format == "jsonl":
-            return self._collect(unit, _read_json_lines(content))
-        header = content if unit.start == 0 else self._header(unit)
-        return self._collect(unit, self._read_csv(unit, content, header))
+            records = read_row_groups(self._store, self._bucket, found, unit, self._contract)
+        elif unit.format == "jsonl":
+            records = _read_json_lines(self._content(unit))
+        else:
+            content = self._content(unit)
+            header = content if unit.start == 0 else self._header(unit)
+            records = _cut_blocks(self._read_csv(unit, content, header))
+        return self._name(unit, records)
 
-    def _collect(self, unit: Unit, numbered: Iterator[tuple[int, Any]]) -> Iterator[Block]:
+    def _name(self, unit: Unit, records: Iterator[list[Any]]) -> Iterator[Block]:
+        """Give the rows numbers and ids, and take off what is not the model's."""
         # A row without an id is named after its place: `orders.csv:17`, or after the place of its
         # unit where the row's own is not known yet: `orders.jsonl@16777216:17`.
         first = unit.first_row
         prefix = f"{unit.name}:" if first else f"{unit.name}@{unit.start}:"
         shift = first - 1 if first else 0
         beside, known, identifier = self._beside, self._known, self._id
-        while part := list(itertools.islice(numbered, BLOCK_ROWS)):
-            block = Block([], [], [], [])
-            for number, row in part:
-                if type(row) is not dict:
-                    block.broken.append((number, row))
-                    continue
-                named = row.get(identifier) if identifier else None
-                for name in beside:
+        count = 0
+        for rows in records:
+            numbers = list(range(count + 1, count + 1 + len(rows)))
+            count += len(rows)
+            broken: list[tuple[int, Problem]] = []
+            if set(map(type, rows)) != {dict}:
+                mixed = list(zip(numbers, rows, strict=True))
+                broken = [(number, row) for number, row in mixed if type(row) is not dict]
+                kept = [(number, row) for number, row in mixed if type(row) is dict]
+                numbers, rows = [number for number, _ in kept], [row for _, row in kept]
+            ids = [f"{prefix}{number + shift}" for number in numbers]
+            if identifier:
+                named = [row.get(identifier) for row in rows]
+                ids = [i if n is None else str(n) for i, n in zip(ids, named, strict=True)]
+            for name in beside:
+                for row in rows:
                     row.pop(name, None)
-                if known is not None and not row.keys() <= known:
-                    row = {name: value for name, value in row.items() if name in known}
-                block.numbers.append(number)
-                block.ids.append(f"{prefix}{number + shift}" if named is None else str(named))
-                block.rows.append(row)
-            yield block
+            if known is not None:
+                rows = [
+                    row if row.keys() <= known else {k: v for k, v in row.items() if k in known}
+                    for row in rows
+                ]
+            yield Block(numbers, ids, rows, broken)
 
     def _content(self, unit: Unit) -> bytes:
         """Read the unit's bytes; of JSON lines, those of the lines that begin in its range."""
@@ -108,7 +118,7 @@ class Reader:
         end = min(LARGEST_HEADER, unit.size)
         return self._store.read(self._bucket, unit.key, unit.etag, 0, end)
 
-    def _read_csv(self, unit: Unit, content: bytes, beginning: bytes) -> Iterator[tuple[int, Any]]:
+    def _read_csv(self, unit: Unit, content: bytes, beginning: bytes) -> Iterator[Any]:
         names, separator = _read_header(beginning, unit.key)
         columns = {column.name: column for column in self._contract.columns}
         readers = [columns.get(name) for name in names]
@@ -129,15 +139,12 @@ class Reader:
                 number += 1
                 if len(cells) != width:
                     message = f"has {len(cells)} cells where the header has {width}"
-                    yield number, Problem(None, None, message, "ragged_row")
+                    yield Problem(None, None, message, "ragged_row")
                     continue
-                yield (
-                    number,
-                    {
-                        name: cell if column is None else read_cell(column, cell)
-                        for name, column, cell in zip(names, readers, cells, strict=True)
-                    },
-                )
+                yield {
+                    name: cell if column is None else read_cell(column, cell)
+                    for name, column, cell in zip(names, readers, cells, strict=True)
+                }
         except csv.Error as error:
             raise DataError(
                 f"{unit.key}: the quotes do not match after row {number} of bytes {unit.start} to "
@@ -145,21 +152,34 @@ class Reader:
             ) from error
 
 
-def _read_json_lines(content: bytes) -> Iterator[tuple[int, Any]]:
-    loads = orjson.loads
-    number = 0
-    for line in content.removeprefix(BYTE_ORDER_MARK).split(b"\n"):
-        if not line or line.isspace():
-            continue
-        number += 1
+def _cut_blocks(records: Iterator[Any]) -> Iterator[list[Any]]:
+    while block := list(itertools.islice(records, BLOCK_ROWS)):
+        yield block
+
+
+def _read_json_lines(content: bytes) -> Iterator[list[Any]]:
+    lines = [
+        line
+        for line in content.removeprefix(BYTE_ORDER_MARK).split(b"\n")
+        if line and not line.isspace()
+    ]
+    for start in range(0, len(lines), BLOCK_ROWS):
+        block = lines[start : start + BLOCK_ROWS]
         try:
-            row = loads(line)
-        except orjson.JSONDecodeError as error:
-            yield number, Problem(None, None, f"is not JSON: {error}", "invalid_json")
-            continue
-        if type(row) is not dict:
-            row = Problem(None, None, "a row is an object of columns", "not_an_object")
-        yield number, row
+            rows = list(map(orjson.loads, block))
+        except orjson.JSONDecodeError:
+            rows = [_read_json_line(line) for line in block]
+        if set(map(type, rows)) != {dict}:
+            refusal = Problem(None, None, "a row is an object of columns", "not_an_object")
+            rows = [row if type(row) in (dict, Problem) else refusal for row in rows]
+        yield rows
+
+
+def _read_json_line(line: bytes) -> Any:
+    try:
+        return orjson.loads(line)
+    except orjson.JSONDecodeError as error:
+        return Problem(None, None, f"is not JSON: {error}", "invalid_json")
 
 
 def _read_header(content: bytes, key: str) -> tuple[list[str], str]:

@@ -16,9 +16,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from core.bundle import Bundle
+from core.contract import Contract
 from core.errors import DataError, StorageError
 from core.scoring import Job, Unit, split_uri
-from lambdas.score.model import Model
+from lambdas.score.model import Model, Tables
+from lambdas.score.onnx import OnnxEngine
 from lambdas.score.planning import BLOCK_BYTES, plan
 from lambdas.score.service import Found, Store, finish, give_up, score
 from tests.lambdas.bundles import CONTRACT_OF_SHOP, MODEL_URI, bundle
@@ -400,3 +403,41 @@ def test_output_as_csv_and_parquet() -> None:
 
 def test_the_shop_has_the_columns_that_this_module_writes() -> None:
     assert set(make_row(0)) < set(CONTRACT_OF_SHOP.column_names)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.fixed_dictionaries(
+            {},
+            optional={
+                "age": st.sampled_from([30, 30.0, 30.5, -1, 200, None, True, "30", 2**60]),
+                "basket total": st.sampled_from([1.5, 2, None, 1e308, "x", False, [], 10**400]),
+                "colour": st.sampled_from(["red", "green", "violet", "", None, 3, "x" * 2000]),
+                "size": st.sampled_from(["s", "m", "giant", None, 1]),
+                "salary": st.sampled_from([1000, None, "secret"]),
+                "other": st.just(1),
+            },
+        ),
+        min_size=1,
+        max_size=12,
+    )
+)
+def test_columns_at_a_time_decide_as_the_contract_does(rows: list[dict[str, Any]]) -> None:
+    """The vectorised way accepts, answers and refuses exactly what row by row does."""
+    ids = [str(index) for index in range(len(rows))]
+    plain = Model(bundle()).score(ids, rows)
+    fast = Model(bundle(), Columns).score(ids, rows)
+    assert fast.problems.keys() == plain.problems.keys()
+    assert {k: [p._replace(row=0) for p in v] for k, v in fast.problems.items()} == {
+        k: [p._replace(row=0) for p in v] for k, v in plain.problems.items()
+    }
+    assert fast.answers == plain.answers
+
+
+class Columns(OnnxEngine):
+    """The encoding of the onnxruntime engine over the tables of the bundle."""
+
+    def __init__(self, opened: Bundle, contract: Contract) -> None:
+        tables = Tables(opened, contract)
+        self._use(contract, lambda matrix: tables.score_vectors(matrix.tolist()))

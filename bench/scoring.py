@@ -1,0 +1,150 @@
+"""Measures batch scoring beside scikit-learn and pandas: rows a second on one core, JSON to JSON.
+
+The table and the model are those of `bench.serving`: 15 mixed columns, 200 boosted trees. Ours is
+all that a unit's call does but the network: reading the lines, validating, encoding, scoring, the
+refusals' list and the output. The reference reads the same lines with pandas, calls the fitted
+pipeline's `predict_proba` once on all of them, and writes JSON lines; it validates nothing. Times
+are the processor's, of one thread.
+"""
+
+from __future__ import annotations
+
+import io
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from bench.serving import (
+    NUMBERS,
+    TRAINING_ROWS,
+    _contract,
+    _draw,
+    _fit,
+    _row,
+    _write_bundle,
+)
+from core.bundle import Bundle
+from core.contract import Contract
+from core.scoring import Job, Unit
+from lambdas.score.model import Engine, Model, Tables
+from lambdas.score.onnx import OnnxEngine
+from lambdas.score.service import Found, score
+
+KEY = "batch/in/rows.jsonl"
+
+
+def run(quick: bool) -> dict[str, Any]:
+    """Measure everything once, on one thread; `quick` takes fewer rows and repetitions."""
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+    with threadpool_limits(1):
+        return _measure(20_000 if quick else 60_000, 2 if quick else 5)
+
+
+def _measure(rows: int, repetitions: int) -> dict[str, Any]:
+    from training.export import export_model
+
+    contract = _contract()
+    drawn, target = _draw(TRAINING_ROWS, seed=0)
+    model, pipeline = _fit(contract, drawn, target)
+    exported = export_model(model, contract, drawn[0], threshold=0.5)
+    fresh, _ = _draw(rows, seed=1)
+    lines = b"".join(orjson.dumps(_row(contract, row)) + b"\n" for row in fresh)
+    engines: dict[str, Callable[[Bundle, Contract], Engine]] = {
+        "table": Tables,
+        "onnx": OnnxEngine,
+    }
+    outputs: dict[str, bytes] = {}
+    best: dict[str, float] = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch) / "model"
+        _write_bundle(folder, contract, exported.model_json, exported.onnx)
+        bundle = Bundle.from_folder(folder)
+        models = {name: Model(bundle, opened) for name, opened in engines.items()}
+        for _ in range(repetitions):
+            for name, opened in models.items():
+                seconds, outputs[name] = _time_unit(opened, lines)
+                best[name] = min(seconds, best.get(name, seconds))
+        for _ in range(max(1, repetitions - 2)):
+            began = time.process_time()
+            outputs["sklearn_pandas"] = _score_reference(pipeline, contract, lines)
+            seconds = time.process_time() - began
+            best["sklearn_pandas"] = min(seconds, best.get("sklearn_pandas", seconds))
+        began = time.process_time()
+        model.predict_proba(fresh)
+        bare = time.process_time() - began
+    return {
+        "rows": rows,
+        "rows_per_s": {name: round(rows / seconds) for name, seconds in best.items()},
+        "sklearn_predict_alone_rows_per_s": round(rows / bare),
+        "max_abs_diff": _compare(outputs),
+        "bytes_in_per_row": round(len(lines) / rows),
+        "bytes_out_per_row": round(len(outputs["onnx"]) / rows),
+    }
+
+
+class _Memory:
+    """The one object of a unit, and what is written."""
+
+    def __init__(self, content: bytes) -> None:
+        self.content = content
+        self.output = b""
+
+    def list(self, uri: str, after: str) -> Iterator[Found]:
+        return iter(())
+
+    def read(self, bucket: str, key: str, etag: str, start: int, end: int) -> bytes:
+        return self.content[start:end]
+
+    def get(self, uri: str) -> bytes:
+        return b""
+
+    def find(self, uri: str) -> bytes | None:
+        return None
+
+    def metadata(self, uri: str) -> Mapping[str, str] | None:
+        return None
+
+    def put(self, uri: str, body: bytes, metadata: Mapping[str, str] | None = None) -> None:
+        self.output = body
+
+
+def _time_unit(model: Model, lines: bytes) -> tuple[float, bytes]:
+    store = _Memory(lines)
+    job = Job("s3://bench/batch/in/", "s3://bench/batch/out/", "s3://bench/models/run/")
+    unit = Unit(KEY, "rows.jsonl", "etag", len(lines), "jsonl", False, 0, len(lines), 0, 1)
+    began = time.process_time()
+    counts = score(job, unit, store, lambda: model)
+    seconds = time.process_time() - began
+    if counts["refused"] or counts["rows"] != lines.count(b"\n"):
+        raise AssertionError(f"rows were refused or lost: {counts}")
+    return seconds, store.output
+
+
+def _score_reference(pipeline: Any, contract: Contract, lines: bytes) -> bytes:
+    """Do what a batch script usually does."""
+    import pandas
+
+    table = pandas.read_json(io.BytesIO(lines), lines=True, dtype=False)
+    names = [column.name for column in contract.columns]
+    table[names[:NUMBERS]] = table[names[:NUMBERS]].astype("float64")
+    found = pipeline.predict_proba(table[names])
+    answer = pandas.DataFrame(found, columns=list(contract.classes))
+    answer["label"] = answer[contract.classes[1]].ge(0.5).map({True: "yes", False: "no"})
+    return str(answer.to_json(orient="records", lines=True, double_precision=15)).encode()
+
+
+def _compare(outputs: Mapping[str, bytes]) -> float:
+    """Give the largest difference between any two outputs' probabilities of "yes"."""
+    columns = [
+        [
+            float(line["yes"] if "yes" in line else line["probabilities"]["yes"])
+            for line in map(orjson.loads, body.splitlines())
+        ]
+        for body in outputs.values()
+    ]
+    return float(max(max(row) - min(row) for row in zip(*columns, strict=True)))
