@@ -203,8 +203,13 @@ def _move_into_place(staging: Path, target: Path, names: list[str]) -> None:
         os.replace(staging, target)
     except OSError:
         target.mkdir(parents=True, exist_ok=True)
-        for name in names:
-            _write_flushed(target / name, (staging / name).read_bytes())
+        try:
+            for name in names:
+                _write_flushed(target / name, (staging / name).read_bytes())
+        except OSError:
+            for name in names:
+                (target / name).unlink(missing_ok=True)
+            raise
         _flush_folder(target)
     _flush_folder(target.parent)
 

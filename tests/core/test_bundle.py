@@ -131,6 +131,30 @@ def test_a_mounted_folder_gets_the_manifest_last(
     assert os.listdir(tmp_path) == ["model"]
 
 
+def test_a_full_disk_leaves_a_mounted_folder_empty(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where files are written in place, those of a write that failed are taken away again."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(16, "Device or resource busy")
+
+    flush = bundle._write_flushed
+
+    def fill(path: Path, content: bytes) -> None:
+        if path == tmp_path / "model" / MANIFEST:
+            raise OSError(28, "No space left on device")
+        flush(path, content)
+
+    (tmp_path / "model").mkdir()
+    monkeypatch.setattr(os, "replace", refuse)
+    monkeypatch.setattr(bundle, "_write_flushed", fill)
+    with pytest.raises(BundleError, match="No space left"):
+        write_bundle(tmp_path / "model", FILES)
+    assert os.listdir(tmp_path) == ["model"]
+    assert os.listdir(tmp_path / "model") == []
+
+
 def test_a_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A write that fails half-way ends in one error and no folder."""
 
