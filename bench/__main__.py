@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-NAMES = ("serving", "drift", "training", "loop")
+NAMES = ("serving", "scoring", "drift", "training", "loop")
 OUTPUT = Path(".build/bench")
 
 
