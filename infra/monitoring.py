@@ -383,7 +383,7 @@ class Budget(Construct):
 
 
 class Dashboard(Construct):
-    """Show service, drift, quality and delivery on one page."""
+    """Show service, drift, quality, delivery and what costs on one page."""
 
     def __init__(
         self,
@@ -394,6 +394,7 @@ class Dashboard(Construct):
         serving: Serving,
         delivery: Delivery,
         capture: Capture,
+        machine: aws_stepfunctions.IStateMachine,
     ) -> None:
         """Make the dashboard."""
         super().__init__(scope, construct_id)
@@ -466,9 +467,33 @@ class Dashboard(Construct):
                 ],
                 [
                     graph(
-                        "Cost drivers: predict milliseconds, invocations",
+                        "Cost of serving: requests, milliseconds of predict",
+                        gateway("Count", "Sum"),
                         metric("AWS/Lambda", "Duration", function, statistic="Sum"),
-                        metric("AWS/Lambda", "Invocations", function, statistic="Sum"),
+                    ),
+                    graph(
+                        "Cost of capture: bytes of log lines, bytes to Firehose",
+                        metric(
+                            "AWS/Logs",
+                            "IncomingBytes",
+                            {"LogGroupName": serving.predict.log_group.log_group_name},
+                            statistic="Sum",
+                        ),
+                        metric(
+                            "AWS/Firehose",
+                            "IncomingBytes",
+                            {"DeliveryStreamName": capture.stream.ref},
+                            statistic="Sum",
+                        ),
+                    ),
+                    graph(
+                        "Cost of training: milliseconds of runs",
+                        metric(
+                            "AWS/States",
+                            "ExecutionTime",
+                            {"StateMachineArn": machine.state_machine_arn},
+                            statistic="Sum",
+                        ),
                     ),
                 ],
             ],

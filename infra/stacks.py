@@ -145,6 +145,7 @@ class ServingStack(StageStack):
             packager=packager,
             topic=topic,
             serving_stack=stack_name(settings, "serving"),
+            predict=self.serving.predict.function,
         )
         self.scoring = Scoring(
             self, "Scoring", settings=settings, packager=packager, storage=training.storage
@@ -214,6 +215,7 @@ class MonitoringStack(StageStack):
             serving=serving.serving,
             delivery=serving.delivery,
             capture=capture,
+            machine=training.training.machine,
         )
         if settings.budget.monthly_usd:
             Budget(self, "Budget", settings=settings, notifications=training.notifications)

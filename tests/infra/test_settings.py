@@ -148,7 +148,9 @@ def test_parallel_jobs_make_a_tuning_job() -> None:
     algorithm = train["Parameters"]["TrainingJobDefinition"]["AlgorithmSpecification"]
     (metric,) = algorithm["MetricDefinitions"]
     assert metric["Name"] == "objective"
-    assert re.search(metric["Regex"], "metric:objective=-0.0625e-1\n")[1] == "-0.0625e-1"
+    found = re.search(metric["Regex"], "metric:objective=-0.0625e-1\n")
+    assert found is not None
+    assert found[1] == "-0.0625e-1"
     # churn-dev-20261121-021500-abcdef: the parts after the deployment's own two.
     assert train["Parameters"]["HyperParameterTuningJobName.$"] == (
         "States.Format('churn-dev-{}-{}-{}', "
@@ -332,6 +334,25 @@ def test_alarms_lead_to_their_page(templates: Templates) -> None:
     assert kinds == {
         *("capture-delivery", "data-quality", "dead-letters", "drift", "latency"),
         *("monitor-heartbeat", "prediction-shift", "promotion-failure", "quality-drop"),
-        *("release-errors", "release-latency", "server-errors", "throttles", "training-failure"),
+        *("release-errors", "release-latency", "release-predictions", "server-errors"),
+        *("throttles", "training-failure"),
     }
     assert alarm(templates, "monitor-heartbeat")["TreatMissingData"] == "breaching"
+
+
+def test_the_dashboard_shows_service_drift_quality_and_cost(templates: Templates) -> None:
+    """One page answers: does it serve, does it drift, is it still good, what does it cost."""
+    body = Resolver(templates).resolve(
+        "monitoring", only(templates, "AWS::CloudWatch::Dashboard")["DashboardBody"]
+    )
+    widgets = json.loads(body)["widgets"]
+    shown = {(m[0], m[1]) for widget in widgets for m in widget["properties"]["metrics"]}
+    assert {
+        ("AWS/ApiGateway", "Latency"),
+        ("AWS/ApiGateway", "5XXError"),
+        ("Driftless", "DriftEvidence"),
+        ("Driftless", "QualityDrop"),
+        ("AWS/Lambda", "Duration"),
+        ("AWS/Logs", "IncomingBytes"),
+        ("AWS/States", "ExecutionTime"),
+    } <= shown
