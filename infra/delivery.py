@@ -5,6 +5,7 @@ from aws_cdk import (
     aws_cloudwatch,
     aws_events,
     aws_events_targets,
+    aws_lambda,
     aws_lambda_event_sources,
     aws_sns,
     aws_sqs,
@@ -35,6 +36,7 @@ class Delivery(Construct):
         packager: Packager,
         topic: aws_sns.ITopic,
         serving_stack: str,
+        predict: aws_lambda.IFunction,
     ) -> None:
         """Make the queues, the rules that fill them, the function that empties them, the alarms."""
         super().__init__(scope, construct_id)
@@ -60,12 +62,16 @@ class Delivery(Construct):
                 queue=self.dead_letters, max_receive_count=tries
             ),
         )
-        self.promote = self._promote(settings, packager, serving_stack)
+        self.promote = self._promote(settings, packager, serving_stack, predict)
         self._rules(settings, serving_stack)
         self._alarms(settings, topic)
 
     def _promote(
-        self, settings: Settings, packager: Packager, serving_stack: str
+        self,
+        settings: Settings,
+        packager: Packager,
+        serving_stack: str,
+        predict: aws_lambda.IFunction,
     ) -> PackagedFunction:
         promote = PackagedFunction(
             self,
@@ -77,6 +83,8 @@ class Delivery(Construct):
             environment={
                 "SERVING_STACK": serving_stack,
                 "MODEL_PACKAGE_GROUP": settings.deployment,
+                "PREDICT_FUNCTION": predict.function_name,
+                "KEEP_VERSIONS": str(settings.serving.keep_versions),
             },
             timeout_seconds=_PROMOTE_SECONDS,
             memory_mb=256,
@@ -97,6 +105,19 @@ class Delivery(Construct):
             "cloudformation:UpdateStack",
             on=[stack_arn(self, serving_stack)],
             because=ONE_STACK,
+        )
+        allow(
+            promote.role,
+            "lambda:ListAliases",
+            "lambda:ListVersionsByFunction",
+            on=[predict.function_arn],
+        )
+        # Versions alone: the ARN of the function itself does not match.
+        allow(
+            promote.role,
+            "lambda:DeleteFunction",
+            on=[f"{predict.function_arn}:*"],
+            because="Old versions of one function, by their numbers.",
         )
         promote.function.add_event_source(
             aws_lambda_event_sources.SqsEventSource(

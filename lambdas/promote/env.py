@@ -15,6 +15,8 @@ class Environment(BaseModel):
     deployment: str = Field(alias="DEPLOYMENT", min_length=1)
     serving_stack: str = Field(alias="SERVING_STACK", min_length=1)
     model_package_group: str = Field(alias="MODEL_PACKAGE_GROUP", min_length=1)
+    predict_function: str = Field(alias="PREDICT_FUNCTION", min_length=1)
+    keep_versions: int = Field(alias="KEEP_VERSIONS", ge=0)
 
     @classmethod
     def read(cls, environ: Mapping[str, str] = os.environ) -> Self:

@@ -5,10 +5,10 @@ import json
 from datetime import datetime
 from typing import Any
 
-from core.errors import DriftlessError
+from core.errors import DeliveryError, DriftlessError
 from lambdas.promote.env import Environment
-from lambdas.promote.ports import ModelRegistry, ServingStack
-from lambdas.promote.service import StackBusyError, handle_message, roll_back
+from lambdas.promote.ports import FunctionVersions, ModelRegistry, ServingStack
+from lambdas.promote.service import COMPLETE, StackBusyError, handle_message, prune, roll_back
 
 
 @functools.cache
@@ -39,6 +39,8 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
             _log("error" if outcome.failures else "info", outcome.message, record["messageId"])
             if outcome.failures:
                 _count_failures(outcome.failures, message["time"])
+            elif _is_completed_update(message):
+                _prune(record["messageId"])
         except StackBusyError as error:
             _log("info", f"waiting: {error}", record["messageId"])
             failures.append({"itemIdentifier": record["messageId"]})
@@ -46,6 +48,23 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
             _log("error", f"{type(error).__name__}: {error}", record["messageId"])
             failures.append({"itemIdentifier": record["messageId"]})
     return {"batchItemFailures": failures}
+
+
+def _is_completed_update(message: dict[str, Any]) -> bool:
+    details = (message.get("detail") or {}).get("status-details") or {}
+    return details.get("status") in COMPLETE
+
+
+def _prune(message_id: str) -> None:
+    """Delete old versions once a release is through; a failure waits for the next one."""
+    environment = _environment()
+    try:
+        deleted = prune(FunctionVersions(environment.predict_function), environment.keep_versions)
+    except DeliveryError as error:
+        _log("error", f"old function versions stay: {error}", message_id)
+        return
+    if deleted:
+        _log("info", f"deleted function versions {', '.join(map(str, deleted))}", message_id)
 
 
 def _roll_back(

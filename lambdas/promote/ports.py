@@ -11,6 +11,7 @@ from lambdas.promote.service import Package, Stack, StackBusyError
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
+    from mypy_boto3_lambda import LambdaClient
     from mypy_boto3_sagemaker import SageMakerClient
     from mypy_boto3_sagemaker.type_defs import DescribeModelPackageOutputTypeDef
 
@@ -131,6 +132,49 @@ class ServingStack:
         except ClientError as error:
             raise DeliveryError(f"cannot read the events of {self._name}: {error}") from error
         return reason
+
+
+class FunctionVersions:
+    """The published versions of one function."""
+
+    def __init__(self, name: str, client: "LambdaClient | None" = None) -> None:
+        self._name = name
+        self._client = client or boto3.client("lambda")
+
+    def published(self) -> Sequence[int]:
+        """List the numbers of all versions."""
+        try:
+            pages = self._client.get_paginator("list_versions_by_function").paginate(
+                FunctionName=self._name
+            )
+            found = [version["Version"] for page in pages for version in page["Versions"]]
+        except ClientError as error:
+            raise DeliveryError(f"cannot list the versions of {self._name}: {error}") from error
+        return [int(number) for number in found if number != "$LATEST"]
+
+    def in_use(self) -> Sequence[int]:
+        """List the versions that an alias points to, in whole or in part."""
+        try:
+            pages = self._client.get_paginator("list_aliases").paginate(FunctionName=self._name)
+            found = [
+                number
+                for page in pages
+                for alias in page["Aliases"]
+                for number in (
+                    alias["FunctionVersion"],
+                    *((alias.get("RoutingConfig") or {}).get("AdditionalVersionWeights") or {}),
+                )
+            ]
+        except ClientError as error:
+            raise DeliveryError(f"cannot list the aliases of {self._name}: {error}") from error
+        return [int(number) for number in found if number != "$LATEST"]
+
+    def delete(self, number: int) -> None:
+        """Delete one version; the function itself stays."""
+        try:
+            self._client.delete_function(FunctionName=self._name, Qualifier=str(number))
+        except ClientError as error:
+            raise DeliveryError(f"cannot delete {self._name}:{number}: {error}") from error
 
 
 def _package(described: "DescribeModelPackageOutputTypeDef") -> Package:

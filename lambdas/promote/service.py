@@ -110,6 +110,22 @@ class Serving(Protocol):
         ...
 
 
+class Versions(Protocol):
+    """The published versions of the predict function."""
+
+    def published(self) -> Sequence[int]:
+        """Return the numbers of all versions."""
+        ...
+
+    def in_use(self) -> Sequence[int]:
+        """Return the versions that an alias gives traffic to."""
+        ...
+
+    def delete(self, number: int) -> None:
+        """Delete one version."""
+        ...
+
+
 def handle_message(message: Mapping[str, Any], registry: Registry, serving: Serving) -> Outcome:
     """Act on one EventBridge event from the queue."""
     detail = message.get("detail") or {}
@@ -197,6 +213,23 @@ def settle(status: str, token: str, time: str, registry: Registry, serving: Serv
     if not settled:
         return Outcome(f"the serving stack is {status}: no promotion was under way")
     return Outcome("; ".join(settled), failures)
+
+
+def prune(versions: Versions, keep: int) -> list[int]:
+    """Delete old function versions, and return which; raises ``DeliveryError``.
+
+    What an alias gives traffic to stays, whatever is newer (a release under way), the version
+    before it and ``keep`` more. Nothing is lost with the others: rolling back publishes a version
+    anew from the model's bundle.
+    """
+    used = versions.in_use()
+    if not used:
+        return []
+    older = sorted((n for n in versions.published() if n < min(used)), reverse=True)
+    doomed = older[1 + keep :]
+    for number in doomed:
+        versions.delete(number)
+    return doomed
 
 
 def _is_attempt(package: Package, token: str, time: str) -> bool:

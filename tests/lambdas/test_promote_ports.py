@@ -34,6 +34,8 @@ ENVIRON = {
     "DEPLOYMENT": "shop-dev",
     "SERVING_STACK": "shop-dev-serving",
     "MODEL_PACKAGE_GROUP": "shop-dev",
+    "PREDICT_FUNCTION": "predict",
+    "KEEP_VERSIONS": "1",
 }
 
 
