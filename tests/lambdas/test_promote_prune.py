@@ -3,9 +3,11 @@
 import io
 import json
 import zipfile
+from collections.abc import Callable
 
 import boto3
 import pytest
+from botocore.stub import Stubber
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -84,7 +86,19 @@ def test_versions_are_listed_and_deleted_one_by_one(aws: None) -> None:
     assert client.get_function(FunctionName="predict")["Configuration"]["FunctionName"]
 
 
-def test_a_function_that_is_not_there_is_an_error(aws: None) -> None:
-    """Of listing versions, moto says what AWS says; its other calls answer as if it were there."""
-    with pytest.raises(DeliveryError, match="absent"):
-        FunctionVersions("absent").published()
+@pytest.mark.parametrize(
+    ("operation", "ask"),
+    [
+        ("list_versions_by_function", lambda versions: versions.published()),
+        ("list_aliases", lambda versions: versions.in_use()),
+        ("delete_function", lambda versions: versions.delete(1)),
+    ],
+)
+def test_what_lambda_refuses_is_an_error_of_delivery(
+    aws: None, operation: str, ask: Callable[[FunctionVersions], object]
+) -> None:
+    client = boto3.client("lambda")
+    with Stubber(client) as stub:
+        stub.add_client_error(operation, "AccessDeniedException")
+        with pytest.raises(DeliveryError, match="predict"):
+            ask(FunctionVersions("predict", client))
