@@ -12,7 +12,6 @@ import json
 import os
 import platform
 import re
-import shutil
 import socket
 import subprocess
 import sys
@@ -101,7 +100,7 @@ class Runtime:
         self._task = task
         self._handler = handler
         self._environment = environment
-        self._lines = tempfile.TemporaryFile()
+        self._lines = tempfile.TemporaryFile()  # noqa: SIM115 (closed when the instance stops)
 
     def __enter__(self) -> Self:
         """Start the emulator and wait until it listens."""
@@ -289,7 +288,6 @@ def measure_runtime(
                     init.setdefault(name, []).append(runtime.init_ms)
                     if turn == starts - 1:
                         warm[name] = _time_invocations(runtime, requests, count)
-        shutil.rmtree(scratch, ignore_errors=True)
     return {
         "init_ms": {name: round(sorted(times)[len(times) // 2], 1) for name, times in init.items()},
         "warm_p50_ms": {

@@ -26,6 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.cold import open_predict
+from bench.runtime import measure_runtime
 from core import bundle
 from core.contract import Column, Contract
 from core.engine import ONNX_INPUT, ONNX_OUTPUT, TableEngine, load_engine
@@ -85,6 +86,7 @@ def _measure(quick: bool) -> dict[str, Any]:
                 for name, handler in handlers.items()
             },
             "cold_ms": _measure_cold(Path(scratch), folder, requests[0], 3 if quick else 9),
+            "runtime": measure_runtime(folder, requests[:100], quick),
             "table_load_ms": round(
                 1e3 * _best(lambda: load_engine(exported.model_json), 3 if quick else 10), 1
             ),
@@ -321,11 +323,13 @@ _COLD = {
     "table": """
 import json, sys
 from bench.cold import open_predict
+from bench.runtime import measure_runtime
 open_predict(sys.argv[1], "table")(json.load(open(sys.argv[3])))
 """,
     "onnx": """
 import json, sys
 from bench.cold import open_predict
+from bench.runtime import measure_runtime
 open_predict(sys.argv[1], "onnx")(json.load(open(sys.argv[3])))
 """,
     "sklearn_pandas": """
