@@ -385,3 +385,50 @@ def wait_until(holds: Callable[[], bool], seconds: float = 10) -> None:
     while not holds():
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+def test_a_distributed_map_takes_its_items_from_s3_and_any_number_of_them(
+    foreman: Foreman,
+) -> None:
+    """Items of a listed file, more than Python would recurse; all are counted from the start."""
+    s3 = foreman.host.client("s3")
+    s3.create_bucket(
+        Bucket="lists", CreateBucketConfiguration={"LocationConstraint": foreman.host.region}
+    )
+    s3.put_object(Bucket="lists", Key="items.json", Body=json.dumps(list(range(600))).encode())
+    where = {"Bucket.$": "$.bucket", "Key.$": "$.key"}
+    states = {
+        "Each": {
+            "Type": "Map",
+            "ItemReader": {
+                "Resource": "arn:aws:states:::s3:getObject",
+                "ReaderConfig": {"InputType": "JSON"},
+                "Parameters": where,
+            },
+            "ItemSelector": {"item.$": "$$.Map.Item.Value", "bucket.$": "$.bucket"},
+            "MaxConcurrencyPath": "$.workers",
+            "ItemProcessor": {
+                "ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"},
+                "StartAt": "One",
+                "States": {"One": {"Type": "Pass", "End": True}},
+            },
+            "ResultWriter": {
+                "Resource": "arn:aws:states:::s3:putObject",
+                "Parameters": {"Bucket.$": "$.bucket", "Prefix": "results"},
+            },
+            "ResultPath": "$.map",
+            "End": True,
+        }
+    }
+    execution = foreman.begin(
+        foreman.make(states), {"bucket": "lists", "key": "items.json", "workers": 2}
+    )
+    assert foreman.host.clock.settle(30)
+    described = foreman.describe(execution)
+    assert described["status"] == "SUCCEEDED", described
+    output = json.loads(described["output"])
+    assert output["bucket"] == "lists"
+    assert output["map"]["ResultWriterDetails"]["Bucket"] == "lists"
+    (run,) = foreman.states.list_map_runs(executionArn=execution)["mapRuns"]
+    counts = foreman.states.describe_map_run(mapRunArn=run["mapRunArn"])["itemCounts"]
+    assert (counts["total"], counts["succeeded"], counts["running"]) == (600, 600, 0)
