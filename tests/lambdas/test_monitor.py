@@ -251,6 +251,17 @@ def test_the_same_prediction_id_from_two_requests_counts_twice(world: World) -> 
         gzip.compress(json.dumps(capture([], "alpha", START, "r")).encode()),
         bytes(range(256)) * 100,
     ],
+    ids=[
+        "text",
+        "empty",
+        "broken gzip",
+        "other JSON",
+        "time is no number",
+        "row is no object",
+        "short row",
+        "no rows",
+        "binary",
+    ],
 )
 def test_foreign_files_are_counted_and_do_no_harm(world: World, body: bytes) -> None:
     world.deliver(0, body, "foreign")
