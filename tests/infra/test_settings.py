@@ -85,8 +85,9 @@ def predict(templates: Templates) -> dict[str, Any]:
 
 
 def machine(templates: Templates) -> dict[str, Any]:
-    """Give the definition of the state machine."""
-    definition = only(templates, "AWS::StepFunctions::StateMachine")["DefinitionString"]
+    """Give the definition of the training stack's state machine."""
+    training = {"training": templates["training"]}
+    definition = only(training, "AWS::StepFunctions::StateMachine")["DefinitionString"]
     parsed: dict[str, Any] = json.loads(Resolver(templates).resolve("training", definition))
     return parsed
 
