@@ -102,6 +102,13 @@ def main(args: argparse.Namespace) -> int:
     print_table(
         "alarms",
         ("alarm", "state", "why"),
-        ((alarm["name"], alarm["state"], alarm["reason"]) for alarm in status["alarms"]),
+        (
+            (
+                alarm["name"].removeprefix(f"{status['deployment']}-"),
+                alarm["state"].replace("_", " ").lower() if alarm["state"] != "ALARM" else "ALARM",
+                alarm["reason"] if alarm["state"] == "ALARM" else "",
+            )
+            for alarm in status["alarms"]
+        ),
     )
     return 0
