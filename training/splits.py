@@ -81,10 +81,8 @@ def split_rows(
     if len(split.holdout) < MIN_HOLDOUT_ROWS or len(split.train) < MIN_TRAIN_ROWS:
         raise TrainingError(
             f"{n} usable rows leave {len(split.train)} to train on and {len(split.holdout)} held "
-            f"out "
-            f"(split strategy {strategy!r}); at least {MIN_TRAIN_ROWS} and {MIN_HOLDOUT_ROWS} are "
-            f"needed: "
-            "bring more rows, or change [split]"
+            f"out (split strategy {strategy!r}); at least {MIN_TRAIN_ROWS} and {MIN_HOLDOUT_ROWS} "
+            "are needed: bring more rows, or change [split]"
         )
     return split
 

@@ -206,7 +206,8 @@ def test_an_alarm_takes_the_shift_back(cloud: Cloud, tmp_path: Path) -> None:
         AlarmName=f"{release.stack}-errors", StateValue="ALARM", StateReason="test"
     )
     cloud.clock.advance(20)
-    assert release.status() == "UPDATE_ROLLBACK_COMPLETE"
+    until(lambda: release.status() != "UPDATE_IN_PROGRESS")
+    until(lambda: release.status() == "UPDATE_ROLLBACK_COMPLETE")
     assert release.alias() == ("1", {})
 
 
