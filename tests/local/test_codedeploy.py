@@ -202,11 +202,9 @@ def test_an_alarm_takes_the_shift_back(cloud: Cloud, tmp_path: Path) -> None:
     release = Release(cloud, tmp_path / "out", "LambdaCanary10Percent5Minutes")
     release.promote("s3://models/1/")
     until(lambda: release.alias() == ("1", {"2": 0.1}))
-    cloud.client("cloudwatch").set_alarm_state(
-        AlarmName=f"{release.stack}-errors", StateValue="ALARM", StateReason="test"
-    )
-    cloud.clock.advance(20)
-    until(lambda: release.status() != "UPDATE_IN_PROGRESS")
+    error = {"MetricName": "Errors", "Value": 1, "Timestamp": cloud.clock.utc()}
+    cloud.client("cloudwatch").put_metric_data(Namespace="Test", MetricData=[error])
+    cloud.clock.advance(90)
     until(lambda: release.status() == "UPDATE_ROLLBACK_COMPLETE")
     assert release.alias() == ("1", {})
 
