@@ -29,6 +29,7 @@ from local import cloudformation, codedeploy, functions, gateway, identity, regi
 from local.clock import Clock
 from local.needs import read_call
 from local.seams import Seams
+from local.syntax import build_alone
 
 if TYPE_CHECKING:
     from werkzeug.serving import BaseWSGIServer
@@ -114,7 +115,9 @@ class Cloud:
         self.close()
 
     def _serve(self) -> None:
-        moto_app = DomainDispatcherApplication(create_backend_app)
+        moto_app = DomainDispatcherApplication(
+            lambda service: build_alone(lambda: create_backend_app(service))
+        )
         self._server = make_server(
             "127.0.0.1",
             self.port,

@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from local.syntax import build_alone
+
 # A series maps the age of a window (0 is the newest) to its value; an absent age has no data.
 Series = dict[int, float]
 Value = Series | float | list[Series]
@@ -36,7 +38,7 @@ def evaluate_expression(expression: str, series: Mapping[str, Series], windows: 
     text = re.sub(r"\bOR\b|\|\|", " or ", text)
     text = re.sub(r"\bNOT\b", " not ", text).replace("^", "**").strip()
     try:
-        tree = ast.parse(text, mode="eval")
+        tree = build_alone(lambda: ast.parse(text, mode="eval"))
     except SyntaxError as error:
         raise MetricMathError(f"cannot read the metric expression {expression!r}") from error
     value = _Evaluator(expression, series, windows).visit(tree.body)
