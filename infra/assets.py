@@ -388,6 +388,7 @@ def _run_uv(
     excluded.write_text("\n".join(unused) + "\n")
     command = [
         *(sys.executable, "-m", "uv", "pip", "install", "--quiet", "--no-config"),
+        "--system-certs",  # pyproject.toml says so for the rest, and --no-config passes over it
         *("--target", str(folder), "--no-build", "--no-compile-bytecode"),
         *("--python-platform", target.platform, "--python-version", target.python),
         *("--requirement", str(requirements), "--constraint", str(CONSTRAINTS)),

@@ -21,11 +21,10 @@ from infra.alarms import RUNBOOK, Notifications, alarm, metric, own_metric
 from infra.assets import Packager
 from infra.delivery import Delivery
 from infra.functions import PackagedFunction
-from infra.grants import BY_PREFIX, ONE_STACK, allow
-from infra.registry import allow_packages
+from infra.grants import BY_PREFIX, allow
 from infra.serving import API_STAGE, Serving
 from infra.storage import Storage, log_group, removal_policy
-from infra.training import stack_arn, start
+from infra.training import start
 
 
 class Capture(Construct):
@@ -186,11 +185,10 @@ class Monitor(Construct):
         storage: Storage,
         notifications: Notifications,
         machine: aws_stepfunctions.IStateMachine,
-        serving_stack: str,
     ) -> None:
         """Make the function, its schedule, the alarms on its findings, the rules that retrain."""
         super().__init__(scope, construct_id)
-        self.function = self._function(settings, packager, storage, notifications, serving_stack)
+        self.function = self._function(settings, packager, storage, notifications)
         aws_events.Rule(
             self,
             "Schedule",
@@ -209,7 +207,6 @@ class Monitor(Construct):
         packager: Packager,
         storage: Storage,
         notifications: Notifications,
-        serving_stack: str,
     ) -> PackagedFunction:
         topic = notifications.topic
         monitor = PackagedFunction(
@@ -220,9 +217,8 @@ class Monitor(Construct):
             packager=packager,
             description="Summarises captured predictions, compares, publishes, reports",
             environment={
+                "STAGE": settings.stage,
                 "BUCKET": storage.bucket.bucket_name,
-                "MODEL_PACKAGE_GROUP": settings.deployment,
-                "SERVING_STACK": serving_stack,
                 "SETTINGS": _monitor_settings(settings),
                 "TOPIC_ARN": topic.topic_arn,
                 "RUNBOOK_URL": RUNBOOK,
@@ -240,13 +236,6 @@ class Monitor(Construct):
         written = storage.objects(self, "labelled/", "monitor/")
         allow(role, "s3:PutObject", on=written, because=BY_PREFIX)
         allow(role, "s3:ListBucket", on=[storage.bucket.bucket_arn])
-        allow_packages(role, settings, "sagemaker:DescribeModelPackage")
-        allow(
-            role,
-            "cloudformation:DescribeStacks",
-            on=[stack_arn(self, serving_stack)],
-            because=ONE_STACK,
-        )
         allow(role, "sns:Publish", on=[topic.topic_arn])
         allow(role, "kms:Decrypt", "kms:GenerateDataKey", on=[notifications.key.key_arn])
         allow(

@@ -206,7 +206,6 @@ class MonitoringStack(StageStack):
             storage=training.storage,
             notifications=training.notifications,
             machine=training.training.machine,
-            serving_stack=stack_name(settings, "serving"),
         )
         dashboard = Dashboard(
             self,

@@ -10,7 +10,7 @@ from local.resources import (
     rest_api,
     storage,
 )
-from local.resources.base import KINDS, Kind, Made, Order, ResourceError
+from local.resources.base import Kind, Made, Order, ResourceError
 
 __all__ = [
     "KINDS",
@@ -27,3 +27,5 @@ __all__ = [
     "rest_api",
     "storage",
 ]
+
+KINDS: dict[str, Kind] = {kind.type: kind() for kind in Kind.__subclasses__()}

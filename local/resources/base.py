@@ -12,6 +12,7 @@ import json
 import re
 import secrets
 import string
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -22,7 +23,6 @@ from botocore.model import ListShape, MapShape, Shape, StructureShape
 if TYPE_CHECKING:
     from local.cloud import Cloud
 
-KINDS: dict[str, Kind] = {}
 GONE = re.compile(r"NotFound|NoSuch|DoesNotExist|NonExistent|does not exist")
 ALPHABET = string.ascii_uppercase + string.digits
 
@@ -108,32 +108,28 @@ class Order:
                 raise
 
 
-class Kind:
-    """One resource type; a subclass registers itself under its `type`."""
+class Kind(ABC):
+    """One resource type."""
 
-    type: ClassVar[str] = ""
+    type: ClassVar[str]
     # Properties that CloudFormation cannot change in place: a new value replaces the resource.
     create_only: ClassVar[frozenset[str]] = frozenset()
-
-    def __init_subclass__(cls) -> None:
-        if cls.type:
-            KINDS[cls.type] = cls()
 
     def replaces(self, order: Order, changed: frozenset[str]) -> bool:
         """Tell whether the changed properties ask for a new resource."""
         return bool(changed & self.create_only)
 
+    @abstractmethod
     def create(self, order: Order) -> Made:
         """Create the resource."""
-        raise NotImplementedError
 
     def update(self, order: Order) -> Made:
         """Bring the resource from `order.previous` to `order.properties`."""
         raise ResourceError(f"{self.type} cannot be updated in place by the local cloud")
 
+    @abstractmethod
     def delete(self, order: Order) -> None:
         """Delete the resource."""
-        raise NotImplementedError
 
 
 def fit(shape: Shape, value: Any, where: str) -> Any:

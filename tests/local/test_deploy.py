@@ -76,8 +76,8 @@ def test_a_type_that_is_not_modelled_stops_the_deploy(cloud: Cloud, tmp_path: Pa
 def cdk(cloud: Cloud, tmp_path: Path) -> Callable[..., str]:
     """Return the unmodified CDK command line, sent to the local cloud by AWS_ENDPOINT_URL alone."""
     node = shutil.which("node")
-    if node is None or not CDK.exists():
-        pytest.skip("the CDK command line is not installed (npm install)")
+    assert node, "run `make setup`: Node is missing"
+    assert CDK.exists(), "run `make setup`: the CDK command line is missing"
     kept = {k: v for k, v in os.environ.items() if not k.startswith("AWS_")}
     environment = kept | cloud.environment() | {"CI": "1", "HOME": str(tmp_path)}
 
