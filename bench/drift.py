@@ -417,6 +417,7 @@ def stream_window(objects: int, rows: int) -> Figures:
     out = _Quiet()
     monitor = Monitor(
         deployment="bench",
+        stage="dev",
         bucket_name="bench",
         runbook_url="",
         settings={

@@ -240,17 +240,23 @@ def read_data(job: Job, log: Log) -> Data:
 def _read_labelled(paths: list[Path], frame: pd.DataFrame, job: Job) -> pd.DataFrame:
     """Read captured rows joined with their labels; the newest label of a prediction counts."""
     found = tables.read_table(paths)
-    if "prediction_id" in found.columns:
-        found = found.drop_duplicates("prediction_id", keep="last", ignore_index=True)
-    known = [name for name in found.columns if name in set(frame.columns)]
+    # The monitor's own two columns; named with an underscore where the table has such a column.
+    prediction, answered = (
+        f"{name}_" if f"{name}_" in found.columns else name
+        for name in ("prediction_id", "prediction_time")
+    )
+    if prediction in found.columns:
+        found = found.drop_duplicates(prediction, keep="last", ignore_index=True)
+    own = {prediction, answered}
+    known = [name for name in found.columns if name in set(frame.columns) - own]
     moment = job.settings.problem.time_column
-    if moment and moment in frame.columns and moment not in known and "time" in found.columns:
+    if moment and moment in frame.columns and moment not in known and answered in found.columns:
         if not pd.api.types.is_numeric_dtype(frame[moment]):
-            stamps = pd.to_datetime(found["time"], unit="ms", utc=True)
+            stamps = pd.to_datetime(found[answered], unit="ms", utc=True)
             found[moment] = stamps.dt.strftime("%Y-%m-%dT%H:%M:%SZ")
         else:
             # The table counts time in a unit of its own; what came back since then came later.
-            found[moment] = float(frame[moment].max()) + 1.0 + found["time"].rank(method="dense")
+            found[moment] = float(frame[moment].max()) + 1.0 + found[answered].rank(method="dense")
         known.append(moment)
     return found[known]
 

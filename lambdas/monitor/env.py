@@ -28,9 +28,8 @@ class Environment(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     deployment: str = Field(alias="DEPLOYMENT", min_length=1)
+    stage: str = Field(alias="STAGE", min_length=1)
     bucket: str = Field(alias="BUCKET", min_length=3)
-    model_package_group: str = Field(alias="MODEL_PACKAGE_GROUP", min_length=1)
-    serving_stack: str = Field(alias="SERVING_STACK", min_length=1)
     settings: MonitorSettings = Field(alias="SETTINGS")
     topic_arn: str = Field(alias="TOPIC_ARN", pattern=r"^arn:")
     runbook_url: str = Field(alias="RUNBOOK_URL")

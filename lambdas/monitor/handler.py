@@ -35,6 +35,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     log = Log()
     monitor = Monitor(
         deployment=environment.deployment,
+        stage=environment.stage,
         bucket_name=environment.bucket,
         runbook_url=environment.runbook_url,
         settings=environment.settings.model_dump(),

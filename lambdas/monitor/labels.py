@@ -96,24 +96,20 @@ def write_labelled(
     """Write rows with their labels as a training table, gzipped CSV.
 
     Columns: the contract's, less the sensitive ones, which are never captured (a table that lacks a
-    column says less than one that says it is missing); the target, `prediction_id` and `time` (of
-    the prediction, in epoch milliseconds, which is what training reads it as).
+    column says less than one that says it is missing); the target, `prediction_id` and
+    `prediction_time` (in epoch milliseconds, which is what training reads it as). These two get an
+    underscore more where the table has a column of that name itself.
     """
     names = [column.name for column in contract.columns if not column.sensitive]
     target = str(contract.target)
-    extra = [name for name in ("prediction_id", "time") if name not in (*names, target)]
+    taken = {*(column.name for column in contract.columns), target}
+    own = [f"{name}_" if name in taken else name for name in ("prediction_id", "prediction_time")]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*names, target, *extra])
+    writer.writerow([*names, target, *own])
     for prediction, value, capture, row in found:
-        tail = {"prediction_id": prediction, "time": str(capture.time)}
-        writer.writerow(
-            [
-                *(_cell(row.values.get(name)) for name in names),
-                _cell(value),
-                *(tail[name] for name in extra),
-            ]
-        )
+        cells = (_cell(row.values.get(name)) for name in names)
+        writer.writerow([*cells, _cell(value), prediction, str(capture.time)])
     return gzip.compress(text.getvalue().encode(), mtime=0)
 
 

@@ -81,9 +81,9 @@ def describe_window(
         f"         {links['console']}",
         f"Runbook: {links['runbook']}",
         "",
-        "Consider (with --stage, where it is not the default one):",
-        "  python -m ops drift                    what moved, now and before",
-        "  python -m ops train --reason drift     train on what there is now",
+        "Consider:",
+        f"  python -m ops drift --stage {window['stage']}  what moved, now and before",
+        f"  python -m ops train --stage {window['stage']} --reason drift  train on what there is",
     ]
     return subject, "\n".join(lines) + "\n"
 
@@ -108,7 +108,7 @@ def _beside(verdict: Verdict) -> list[Finding]:
 
 
 def describe_quality(
-    deployment: str, model_uri: str, run: str, quality: Quality, runbook: str
+    deployment: str, stage: str, model_uri: str, run: str, quality: Quality, runbook: str
 ) -> tuple[str, str]:
     """Give subject and text of a quality alarm."""
     subject = f"[{deployment}] quality: {quality.metric} {quality.value:.3f}"
@@ -122,7 +122,7 @@ def describe_quality(
         f"Labels:  monitor/quality/{run}.json\n"
         f"Runbook: {runbook}\n\n"
         "Consider:\n"
-        "  python -m ops train --reason quality   train on what there is now\n"
-        "  python -m ops rollback                 serve the version before\n"
+        f"  python -m ops train --stage {stage} --reason quality  train on what there is\n"
+        f"  python -m ops rollback --stage {stage}  serve the version before\n"
     )
     return subject, text

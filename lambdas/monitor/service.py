@@ -160,9 +160,17 @@ class Monitor:
     """The monitor of one deployment; `run` does everything."""
 
     def __init__(
-        self, *, deployment: str, bucket_name: str, runbook_url: str, settings: Record, ports: Ports
+        self,
+        *,
+        deployment: str,
+        stage: str,
+        bucket_name: str,
+        runbook_url: str,
+        settings: Record,
+        ports: Ports,
     ) -> None:
         self._deployment = deployment
+        self._stage = stage
         self._bucket = bucket_name
         self._runbook = runbook_url.rstrip("/")
         self._settings = settings
@@ -481,6 +489,7 @@ class Monitor:
         window: Record = {
             "name": name,
             "deployment": self._deployment,
+            "stage": self._stage,
             "run": run,
             "model_uri": model.uri,
             "start": iso(first),
@@ -738,7 +747,12 @@ class Monitor:
             state["quality"] = dict(list(state["quality"].items())[-5:])
             if measured.dropped and not (before and before["dropped"]):
                 subject, message = describe_quality(
-                    self._deployment, model.uri, run, measured, f"{self._runbook}/quality-drop.md"
+                    self._deployment,
+                    self._stage,
+                    model.uri,
+                    run,
+                    measured,
+                    f"{self._runbook}/quality-drop.md",
                 )
                 outbox.append({"kind": "message", "subject": subject, "message": message})
         newest = (state["newest"] or {}).get("run")

@@ -56,7 +56,6 @@ MAY = {
         ("s3:PutObject", "labelled/part-1.csv.gz"),
         ("s3:PutObject", "monitor/state.json"),
         ("events:PutEvents", AWS.format("events", "event-bus/default")),
-        ("cloudformation:DescribeStacks", STACK),
     },
 }
 # What none may do, of what would hurt.

@@ -199,6 +199,7 @@ class World:
         out = out or self.out
         return Monitor(
             deployment="shop-dev",
+            stage="dev",
             bucket_name="bucket",
             runbook_url="https://example.com/runbook",
             settings=self.settings,

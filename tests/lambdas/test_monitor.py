@@ -14,8 +14,10 @@ import numpy as np
 import pytest
 
 from core import bundle, drift
+from core.contract import Column, Contract
 from core.errors import StorageError
-from lambdas.monitor.captures import read_captures
+from lambdas.monitor.captures import Capture, Row, read_captures
+from lambdas.monitor.labels import write_labelled
 from lambdas.monitor.messages import describe_window
 from tests.lambdas.monitor_world import (
     CONTRACT,
@@ -356,13 +358,37 @@ def test_labels_join_their_predictions_and_become_training_rows(world: World) ->
     assert world.run(1.1)["labels"]["joined"] == 250
     rows = read_labelled(world)
     assert len(rows) == 250
-    assert list(rows[0]) == ["age", "income", "plan", "active", "churned", "prediction_id", "time"]
+    assert list(rows[0]) == [
+        "age",
+        "income",
+        "plan",
+        "active",
+        "churned",
+        "prediction_id",
+        "prediction_time",
+    ]
     by_id = {row["prediction_id"]: row for row in rows}
     name, values, outputs = captures[0]["rows"][0]
     assert float(by_id[name]["age"]) == values["age"]
     assert by_id[name]["active"] == ("true" if values["active"] else "false")
     assert by_id[name]["churned"] == ("yes" if outputs[1] >= 0.5 else "no")
-    assert by_id[name]["time"] == str(captures[0]["time"])
+    assert by_id[name]["prediction_time"] == str(captures[0]["time"])
+
+
+def test_labelled_rows_keep_columns_that_are_named_like_the_monitors_own() -> None:
+    """What the table calls `time` or `prediction_id` stays what it was in the table."""
+    contract = Contract(
+        task="binary",
+        target="prediction_time",
+        classes=("no", "yes"),
+        columns=(Column("time", "number"), Column("prediction_id", "number")),
+    )
+    row = Row("p1", {"time": 3.0, "prediction_id": 4.0}, [0.5, 0.5])
+    text = write_labelled(contract, [("p1", "yes", Capture(5, "r", "run", "1", 1.0, [row]), row)])
+    assert gzip.decompress(text).decode().splitlines() == [
+        "time,prediction_id,prediction_time,prediction_id_,prediction_time_",
+        "3,4,yes,p1,5",
+    ]
 
 
 def test_late_duplicate_conflicting_orphan_and_invalid_labels(world: World) -> None:
@@ -440,6 +466,7 @@ def test_quality_is_judged_by_labels(world: World) -> None:
     quality = [text for subject, text in world.out.messages if "quality" in subject]
     assert len(quality) == 1
     assert "95% interval" in quality[0]
+    assert "python -m ops rollback --stage dev" in quality[0]
     measured = world.state["quality"]["alpha"]
     assert measured["low"] < measured["value"] < measured["high"] < measured["expected"]
 
@@ -679,7 +706,7 @@ def test_sensitive_columns_are_neither_watched_nor_written(world: World) -> None
     done = world.run(1.1)
     assert (done["judged"], done["alarms"], done["labels"]["joined"]) == (1, 0, 300)
     assert list(read_labelled(world)[0]) == [
-        "income", "active", "churned", "prediction_id", "time",
+        "income", "active", "churned", "prediction_id", "prediction_time",
     ]  # fmt: skip
 
 
@@ -697,7 +724,10 @@ def test_the_message_lets_a_person_act(world: World) -> None:
     assert "https://console.aws.amazon.com/s3/object/bucket?prefix=monitor/reports/" in text
     assert "drift.md" in text
     commands = [line.split("  ")[1] for line in text.splitlines() if "python -m ops" in line]
-    assert commands == ["python -m ops drift", "python -m ops train --reason drift"]
+    assert commands == [
+        "python -m ops drift --stage dev",
+        "python -m ops train --stage dev --reason drift",
+    ]
 
 
 def test_the_columns_that_moved_are_named_when_only_all_together_alarm() -> None:
@@ -708,8 +738,9 @@ def test_the_columns_that_moved_are_named_when_only_all_together_alarm() -> None
     ]
     verdict = drift.Verdict(True, 200, (moved[0],), tuple(moved), 1.5, "independent")
     window = {
-        "deployment": "shop-dev", "since": "then", "rows": 200, "start": "then", "end": "now",
-        "objects": [], "model_uri": "", "estimated_quality": None, "expected_quality": None,
+        "deployment": "shop-dev", "stage": "dev", "since": "then", "rows": 200,
+        "start": "then", "end": "now", "objects": [], "model_uri": "",
+        "estimated_quality": None, "expected_quality": None,
     }  # fmt: skip
     links = {"report": "", "console": "", "runbook": ""}
     subject, text = describe_window(window, verdict, links)

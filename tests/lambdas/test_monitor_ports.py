@@ -87,8 +87,7 @@ def test_the_handler_runs_a_scheduled_event_end_to_end(
     environment = {
         "DEPLOYMENT": "shop-dev",
         "BUCKET": NAME,
-        "MODEL_PACKAGE_GROUP": "shop-dev",
-        "SERVING_STACK": "shop-dev-serving",
+        "STAGE": "dev",
         "SETTINGS": json.dumps(world.settings),
         "TOPIC_ARN": arn,
         "RUNBOOK_URL": "docs/runbook",
@@ -124,8 +123,7 @@ def test_the_environment_is_typed() -> None:
             {
                 "DEPLOYMENT": "d",
                 "BUCKET": "bucket",
-                "MODEL_PACKAGE_GROUP": "d",
-                "SERVING_STACK": "s",
+                "STAGE": "d",
                 "SETTINGS": '{"schedule_minutes": -1}',
                 "TOPIC_ARN": "arn:aws:sns:eu-west-1:1:t",
                 "RUNBOOK_URL": "docs/runbook",

@@ -221,7 +221,7 @@ def drifted(folder: Path, rows: int = 160) -> Path:
     """Put labelled captures beside the table, in which the size is in new units."""
     frame = make_table("binary", rows=rows, seed=8, shift=6.0)
     frame["prediction_id"] = [f"p{i}" for i in range(rows)]
-    frame["time"] = 1_790_000_000_000 + np.arange(rows) * 60_000
+    frame["prediction_time"] = 1_790_000_000_000 + np.arange(rows) * 60_000
     (folder / "labelled").mkdir()
     text = frame.to_csv(index=False).encode()
     (folder / "labelled" / "part-0001.csv.gz").write_bytes(gzip.compress(text))
@@ -263,6 +263,29 @@ def test_a_prediction_is_learned_from_once_by_its_newest_label(tmp_path: Path) -
     found = fresh.sort_values("size")["answer"].tolist()
     latest = pd.concat([first.iloc[20:], corrected]).sort_values("size")["answer"].tolist()
     assert found == latest
+
+
+def test_columns_of_the_tables_own_are_not_taken_for_the_monitors(tmp_path: Path) -> None:
+    """A table may have `prediction_id`, `prediction_time` and `time` itself."""
+    frame = make_table("binary", rows=120)
+    frame["time"] = pd.date_range("2026-01-01", periods=120, freq="h").strftime("%Y-%m-%d %H:%M")
+    frame["prediction_id"] = np.arange(120.0) % 4
+    frame["prediction_time"] = 7.0
+    problem = PROBLEMS["binary"] + '\ntime_column = "time"'
+    folder = write_project(tmp_path, frame, problem)
+    captured = make_table("binary", rows=40, seed=8).assign(prediction_id=1.0, prediction_time=8.0)
+    captured["prediction_id_"] = [f"p{i % 30}" for i in range(40)]
+    captured["prediction_time_"] = 1_790_000_000_000 + np.arange(40) * 60_000
+    (folder / "labelled").mkdir()
+    captured.to_csv(folder / "labelled" / "part-1.csv.gz", index=False)
+    job = read_folder(folder, champion=None, trigger="drift", stage=None)
+    data = stages.read_data(job, stages.Log(0.0))
+    fresh = data.frame[data.fresh]
+    assert len(fresh) == 30
+    assert set(fresh["prediction_id"]) == {1.0}
+    assert set(fresh["prediction_time"]) == {8.0}
+    assert data.times is not None
+    assert data.times[data.fresh].min() == 1_790_000_000 + 10 * 60
 
 
 def test_a_crippled_challenger_is_refused(
