@@ -90,6 +90,31 @@ class Explanation:
     contributions: list[list[float]]
 
 
+# Of one feature: its place, the mask where it is missing, cuts in ascending order, the mask of each
+# interval between them (at most the first cut, at most the second, ...), and those of listed codes.
+Lookup = tuple[int, int, list[float], list[int], dict[float, int] | None]
+
+
+@dataclass(frozen=True, slots=True)
+class MaskedForest:
+    """A forest as bit masks, for those who score many rows at once and have numpy to do it.
+
+    A mask is one word a tree, of `widths` bits, little-endian and in the order of the trees; its
+    bits are the leaves that a value rules out. Of the bits in `every`, the masks of a row's values
+    leave one in each word; counted from 1, that is the leaf's place in `leaves` of its tree. A leaf
+    is a number for the margin that `outputs` says, or a list of one number a margin. A margin is
+    `base`, plus the leaves one by one, divided by `divisor`.
+    """
+
+    lookups: list[Lookup]
+    widths: list[int]
+    every: int
+    leaves: list[list[Any]]
+    outputs: list[int]
+    base: list[float]
+    divisor: float
+
+
 class _Margins(Protocol):
     """What each family of tables can do."""
 
@@ -157,18 +182,23 @@ class TableEngine:
         self.margins: Callable[[Vector], list[float]] = self._margins.margins
         self._link: str = tables.get("link", "identity")
         calibration = tables.get("calibration")
-        self._answer = _load_answer(self._link, calibration)
+        self.answer = _load_answer(self._link, calibration)
         self._scale, self._stretch = _load_scale(self._link, calibration, tables)
         self._bases: list[list[float]] | None = None
 
     def score(self, vector: Vector) -> list[float]:
         """Give the outputs of one encoded row, in the order of `Contract.outputs`."""
-        return self._answer(self.margins(vector))
+        return self.answer(self.margins(vector))
 
     def score_many(self, vectors: Iterable[Vector]) -> list[list[float]]:
         """Give the outputs of many encoded rows."""
-        margins, answer = self.margins, self._answer
+        margins, answer = self.margins, self.answer
         return [answer(margins(vector)) for vector in vectors]
+
+    @property
+    def masks(self) -> MaskedForest | None:
+        """Give the trees as masks; None for other families, and for trees too large for them."""
+        return self._margins.masks if isinstance(self._margins, _Forest) else None
 
     def explain(self, vector: Vector) -> Explanation:
         """Attribute one row's margins to its columns, against the model's baseline.
@@ -614,6 +644,7 @@ class _Forest:
         self._nodes: list[_Node] | None = None
         self._prepared: dict[tuple[float, ...], list[_Node]] = {}
         masks = _Masks.build(self)
+        self.masks = masks and masks.describe(self._outputs, self._base, self._divisor)
         self.margins: Callable[[Vector], list[float]] = (
             self._margins_walked if masks is None else self._margins_from(masks)
         )
@@ -834,15 +865,13 @@ def _shapley_weights(size: int) -> tuple[list[list[float]], list[list[float]]]:
     return gains, losses
 
 
-_Lookup = tuple[int, int, list[float], list[int], dict[float, int] | None]
-
-
 class _Masks:
     """Finds the leaves of all trees at once, by bitwise or."""
 
-    def __init__(self, lookups: list[_Lookup], layout: _Layout) -> None:
+    def __init__(self, lookups: list[Lookup], layout: _Layout) -> None:
         self._lookups = lookups
         self._leaves = layout.leaves
+        self._widths = layout.widths
         self._split = layout.words.unpack
         self._bytes = layout.words.size
         self._all = layout.all
@@ -862,6 +891,12 @@ class _Masks:
         # One bit is left in the word of each tree; its position is the leaf's, counted from 1.
         words = self._split((self._all ^ ruled).to_bytes(self._bytes, "little"))
         return map(getitem, self._leaves, map(int.bit_length, words))
+
+    def describe(self, outputs: list[int], base: list[float], divisor: float) -> MaskedForest:
+        """Give the masks with all that the sum of the leaves needs."""
+        return MaskedForest(
+            self._lookups, self._widths, self._all, self._leaves, outputs, base, divisor
+        )
 
     @classmethod
     def build(cls, forest: _Forest) -> _Masks | None:
@@ -934,7 +969,7 @@ class _Layout:
         return int.from_bytes(self.words.pack(*words), "little")
 
 
-def _build_lookup(forest: _Forest, layout: _Layout, feature: int, nodes: list[int]) -> _Lookup:
+def _build_lookup(forest: _Forest, layout: _Layout, feature: int, nodes: list[int]) -> Lookup:
     """Work out, for one feature, the leaves that each value rules out."""
     test, value, other, sets = forest._test, forest._value, forest._other, forest._sets
     below = layout.below
