@@ -4,8 +4,10 @@ import json
 from typing import Any
 
 from aws_cdk import (
+    CfnCondition,
     CfnParameter,
     Duration,
+    Fn,
     aws_apigateway,
     aws_cloudwatch,
     aws_codedeploy,
@@ -62,6 +64,20 @@ def model_parameter(scope: Construct) -> CfnParameter:
         description="The live model. Promotion and rollback change this and nothing else.",
     )
     parameter.override_logical_id("ModelUri")
+    return parameter
+
+
+def shift_parameter(scope: Construct) -> CfnParameter:
+    """Make the parameter by which a rollback, unlike a promotion, moves all traffic at once."""
+    parameter = CfnParameter(
+        scope,
+        "TrafficShift",
+        type="String",
+        default="gradual",
+        allowed_values=["gradual", "at_once"],
+        description="gradual: as [serving] traffic_shift says. Rollback sets at_once, for once.",
+    )
+    parameter.override_logical_id("TrafficShift")
     return parameter
 
 
@@ -354,6 +370,7 @@ class TrafficShift(Construct):
         self.canary = self._canary(settings, packager, storage, serving)
         alarms = self._rollback_alarms(settings, serving)
         self.application = aws_codedeploy.LambdaApplication(self, "Application")
+        shift = _shift(settings.serving.traffic_shift)
         self.group = aws_codedeploy.LambdaDeploymentGroup(
             self,
             "Group",
@@ -361,7 +378,7 @@ class TrafficShift(Construct):
             alias=serving.alias,
             pre_hook=self.canary.function,
             alarms=alarms,
-            deployment_config=_shift(settings.serving.traffic_shift),
+            deployment_config=shift,
             auto_rollback=aws_codedeploy.AutoRollbackConfig(
                 failed_deployment=True, stopped_deployment=True, deployment_in_alarm=True
             ),
@@ -373,8 +390,19 @@ class TrafficShift(Construct):
             on=[self.group.deployment_group_arn],
         )
         _acknowledge_group(self.group, self.canary)
-        # The alias moves only after the alarms watch the new version.
-        for made in alarms:
+        group = self.group.node.default_child
+        assert isinstance(group, aws_codedeploy.CfnDeploymentGroup)
+        urgent = CfnCondition(
+            self,
+            "AtOnce",
+            expression=Fn.condition_equals(shift_parameter(self).value_as_string, "at_once"),
+        )
+        at_once = aws_codedeploy.LambdaDeploymentConfig.ALL_AT_ONCE
+        group.deployment_config_name = Fn.condition_if(
+            urgent.logical_id, at_once.deployment_config_name, shift.deployment_config_name
+        ).to_string()
+        # The alias moves only after the alarms watch the new version and the group knows how.
+        for made in (*alarms, group):
             serving.alias.node.add_dependency(made)
 
     def _canary(

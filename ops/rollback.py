@@ -93,7 +93,8 @@ def describe(outcome: dict[str, Any]) -> str:
             before = outcome["from"] if outcome["from"] is not None else "none"
             return (
                 f"version {outcome['to']} takes over from version {before}"
-                f" ({outcome['model_uri']}); what is taken out is no longer approved"
+                f" ({outcome['model_uri']}), with all traffic at once when its golden rows answer"
+                " right; what is taken out is no longer approved"
             )
 
 

@@ -8,7 +8,14 @@ from typing import Any
 from core.errors import DeliveryError, DriftlessError
 from lambdas.promote.env import Environment
 from lambdas.promote.ports import FunctionVersions, ModelRegistry, ServingStack
-from lambdas.promote.service import COMPLETE, StackBusyError, handle_message, prune, roll_back
+from lambdas.promote.service import (
+    COMPLETE,
+    StackBusyError,
+    handle_message,
+    prune,
+    restore_shift,
+    roll_back,
+)
 
 
 @functools.cache
@@ -41,6 +48,8 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
                 _count_failures(outcome.failures, message["time"])
             elif _is_completed_update(message):
                 _prune(record["messageId"])
+                if restore_shift(message["time"], serving):
+                    _log("info", "the next release shifts gradually again", record["messageId"])
         except StackBusyError as error:
             _log("info", f"waiting: {error}", record["messageId"])
             failures.append({"itemIdentifier": record["messageId"]})

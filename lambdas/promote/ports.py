@@ -7,7 +7,7 @@ import boto3
 from botocore.exceptions import ClientError
 
 from core.errors import DeliveryError
-from lambdas.promote.service import Package, Stack, StackBusyError
+from lambdas.promote.service import GRADUAL, Package, Stack, StackBusyError
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from mypy_boto3_sagemaker.type_defs import DescribeModelPackageOutputTypeDef
 
 MODEL_PARAMETER = "ModelUri"
+SHIFT_PARAMETER = "TrafficShift"
 
 
 class ModelRegistry:
@@ -73,7 +74,7 @@ class ServingStack:
         self._parameters: list[str] = []
 
     def describe(self) -> Stack:
-        """Return the stack's status and the model that its parameter names."""
+        """Return the stack's status and what its parameters say."""
         try:
             stack = self._client.describe_stacks(StackName=self._name)["Stacks"][0]
         except ClientError as error:
@@ -82,19 +83,22 @@ class ServingStack:
         self._parameters = sorted(values)
         if MODEL_PARAMETER not in values:
             raise DeliveryError(f"the stack {self._name} has no parameter {MODEL_PARAMETER}")
-        return Stack(stack["StackStatus"], values[MODEL_PARAMETER])
+        return Stack(
+            stack["StackStatus"], values[MODEL_PARAMETER], values.get(SHIFT_PARAMETER, GRADUAL)
+        )
 
-    def point_to(self, model_uri: str, token: str) -> None:
-        """Update the stack with its previous template and one parameter changed."""
+    def point_to(self, model_uri: str, token: str, shift: str = GRADUAL) -> None:
+        """Update the stack with its previous template, the model and how traffic moves to it."""
         if not self._parameters:
             self.describe()
+        changed = {MODEL_PARAMETER: model_uri, SHIFT_PARAMETER: shift}
         try:
             self._client.update_stack(
                 StackName=self._name,
                 UsePreviousTemplate=True,
                 Parameters=[
-                    {"ParameterKey": key, "ParameterValue": model_uri}
-                    if key == MODEL_PARAMETER
+                    {"ParameterKey": key, "ParameterValue": changed[key]}
+                    if key in changed
                     else {"ParameterKey": key, "UsePreviousValue": True}
                     for key in self._parameters
                 ],

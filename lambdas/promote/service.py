@@ -15,6 +15,9 @@ from typing import Any, Protocol
 from core.errors import DeliveryError
 
 NO_MODEL = "none"
+# How the serving stack moves traffic: as [serving] traffic_shift says, or all of it at once.
+GRADUAL = "gradual"
+AT_ONCE = "at_once"
 # Of the update requests that promotions make, as in promote-7-0123456789abcdef.
 REQUEST_PREFIX = "promote-"
 # CustomerMetadataProperties: AWS allows 256 characters a value.
@@ -55,10 +58,11 @@ class Package:
 
 @dataclass(frozen=True)
 class Stack:
-    """The serving stack's status and the model that its parameter names."""
+    """The serving stack's status, the model that its parameter names, how its traffic moves."""
 
     status: str
     model_uri: str
+    shift: str = GRADUAL
 
     @property
     def busy(self) -> bool:
@@ -97,7 +101,7 @@ class Serving(Protocol):
         """Return the stack's state."""
         ...
 
-    def point_to(self, model_uri: str, token: str) -> None:
+    def point_to(self, model_uri: str, token: str, shift: str) -> None:
         """Start the update to another model; raises ``StackBusyError`` or ``DeliveryError``."""
         ...
 
@@ -215,6 +219,19 @@ def settle(status: str, token: str, time: str, registry: Registry, serving: Serv
     return Outcome("; ".join(settled), failures)
 
 
+def restore_shift(time: str, serving: Serving) -> bool:
+    """Let the next release move traffic gradually, and say whether that needed an update.
+
+    A rollback moves it at once. An update under way is left alone: a promotion restores this by
+    itself, and after any other the question is asked again.
+    """
+    stack = serving.describe()
+    if stack.shift == GRADUAL or stack.busy:
+        return False
+    serving.point_to(stack.model_uri, _token(0, f"{time} restore"), GRADUAL)
+    return True
+
+
 def prune(versions: Versions, keep: int) -> list[int]:
     """Delete old function versions, and return which; raises ``DeliveryError``.
 
@@ -250,6 +267,7 @@ def roll_back(
 
     Without ``to`` it is the version that was live before this one. What is taken out loses its
     approval, so that no late message brings it back. A promotion still under way is cancelled.
+    Traffic moves at once: the model was live before, and the one in its place is why it is wanted.
     """
     stack = serving.describe()
     packages = registry.packages()
@@ -273,7 +291,7 @@ def roll_back(
             "to": target.version,
             "reason": f"version {target.version} is live already",
         }
-    message = _start(target, time, reason, registry, serving)
+    message = _start(target, time, reason, registry, serving, AT_ONCE)
     if current is not None and current.version > target.version:
         _record(current, registry, "withdrawn", time, reason, status="Rejected")
     return {
@@ -308,17 +326,28 @@ def _target(to: int | None, current: Package | None, packages: Sequence[Package]
     return max(earlier, key=lambda package: (package.properties["live_since"], package.version))
 
 
-def _start(package: Package, time: str, reason: str, registry: Registry, serving: Serving) -> str:
+def _start(
+    package: Package,
+    time: str,
+    reason: str,
+    registry: Registry,
+    serving: Serving,
+    shift: str = GRADUAL,
+) -> str:
     """Ask for the update, then record the attempt.
 
     In this order a refused update writes nothing: a write would be answered with another event,
     and that with another attempt. If the record is lost, the token in the outcome still names it.
     """
-    digest = hashlib.sha256(f"{package.arn} {time} {reason}".encode()).hexdigest()[:16]
-    token = f"{REQUEST_PREFIX}{package.version}-{digest}"
-    serving.point_to(package.model_uri, token)
+    token = _token(package.version, f"{package.arn} {time} {reason}")
+    serving.point_to(package.model_uri, token, shift)
     _record(package, registry, "started", time, reason, promotion_token=token)
     return f"version {package.version} is on its way: {reason}"
+
+
+def _token(version: int, what: str) -> str:
+    """Name an update after the version that it promotes (0: none) and what asked for it."""
+    return f"{REQUEST_PREFIX}{version}-{hashlib.sha256(what.encode()).hexdigest()[:16]}"
 
 
 def _mark_live(package: Package, time: str, registry: Registry, token: str = "") -> None:

@@ -180,7 +180,8 @@ def test_serving_settings_reach_the_api(changed: Templates) -> None:
     alias = only(changed, "AWS::Lambda::Alias")
     assert alias["ProvisionedConcurrencyConfig"] == {"ProvisionedConcurrentExecutions": 2}
     group = only(changed, "AWS::CodeDeploy::DeploymentGroup")
-    assert group["DeploymentConfigName"] == "CodeDeployDefault.LambdaLinear10PercentEvery3Minutes"
+    (_, _, gradual) = group["DeploymentConfigName"]["Fn::If"]
+    assert gradual == "CodeDeployDefault.LambdaLinear10PercentEvery3Minutes"
 
 
 def test_each_kind_of_caller() -> None:

@@ -92,6 +92,28 @@ class TestOnePointer:
             assert given["AlarmName"]["Fn::Join"][1][-1] == number
             assert number in versions_watched(given)
 
+    def test_how_traffic_moves_changes_the_deployment_group_alone(
+        self, templates: Templates
+    ) -> None:
+        """A rollback shifts at once, a promotion as the setting says; the alias moves after it."""
+        serving = templates["serving"]
+        assert replaced_by_change_of(serving, "TrafficShift") == set()
+        parameter = serving["Parameters"]["TrafficShift"]
+        assert parameter["Default"] == "gradual"
+        ((name, condition),) = serving["Conditions"].items()
+        assert condition == {"Fn::Equals": [{"Ref": "TrafficShift"}, "at_once"]}
+        assert json.dumps(serving).count(f'"{name}"') == 2, "the condition and its one use"
+        ((group, given),) = resources(templates, "AWS::CodeDeploy::DeploymentGroup").items()
+        assert given["Properties"]["DeploymentConfigName"] == {
+            "Fn::If": [
+                name,
+                "CodeDeployDefault.LambdaAllAtOnce",
+                "CodeDeployDefault.LambdaCanary10Percent5Minutes",
+            ]
+        }
+        (alias,) = resources(templates, "AWS::Lambda::Alias").values()
+        assert group in alias["DependsOn"]
+
     def test_the_environment_and_the_description_refer_to_the_parameter(
         self, templates: Templates
     ) -> None:

@@ -17,6 +17,7 @@ TEMPLATE = json.dumps(
         "Parameters": {
             "ModelUri": {"Type": "String", "Default": "none"},
             "Other": {"Type": "String", "Default": "kept"},
+            "TrafficShift": {"Type": "String", "Default": "gradual"},
         },
         "Resources": {
             "Pointer": {
@@ -83,7 +84,7 @@ def test_unknown_packages_are_an_error(registry: ModelRegistry) -> None:
         registry.get("arn:aws:sagemaker:eu-west-1:123456789012:model-package/nothing/1")
 
 
-def test_the_update_changes_one_parameter(stack: ServingStack) -> None:
+def test_the_update_changes_the_model_and_no_other_parameter(stack: ServingStack) -> None:
     """The template and every other parameter stay as they were."""
     stack.point_to("s3://b/models/run-1/output/model/", "promote-1-abc")
     described = stack.describe()
@@ -92,6 +93,14 @@ def test_the_update_changes_one_parameter(stack: ServingStack) -> None:
     ssm = boto3.client("ssm")
     assert ssm.get_parameter(Name="pointer")["Parameter"]["Value"] == described.model_uri
     assert ssm.get_parameter(Name="other")["Parameter"]["Value"] == "mine"
+
+
+def test_the_update_says_how_traffic_moves(stack: ServingStack) -> None:
+    """The same model with another way of moving is an update of its own."""
+    stack.point_to("s3://b/models/run-1/output/model/", "promote-1-abc", "at_once")
+    assert stack.describe().shift == "at_once"
+    stack.point_to("s3://b/models/run-1/output/model/", "promote-0-abc", "gradual")
+    assert stack.describe().shift == "gradual"
 
 
 def test_a_stack_that_is_not_there_or_not_ours_is_an_error(aws: None) -> None:

@@ -12,6 +12,7 @@ from lambdas.promote.service import (
     StackBusyError,
     handle_message,
     promote,
+    restore_shift,
     roll_back,
     settle,
 )
@@ -53,6 +54,7 @@ class FakeServing:
         self.stack = Stack(status, model_uri)
         self.before = model_uri
         self.updates: list[tuple[str, str]] = []
+        self.shift_before = "gradual"
         self.reason = ""
         self.refusal: DeliveryError | None = None
         self.cancelled = False
@@ -60,12 +62,12 @@ class FakeServing:
     def describe(self) -> Stack:
         return self.stack
 
-    def point_to(self, model_uri: str, token: str) -> None:
+    def point_to(self, model_uri: str, token: str, shift: str) -> None:
         if self.refusal is not None:
             raise self.refusal
         self.updates.append((model_uri, token))
-        self.before = self.stack.model_uri
-        self.stack = Stack("UPDATE_IN_PROGRESS", model_uri)
+        self.before, self.shift_before = self.stack.model_uri, self.stack.shift
+        self.stack = Stack("UPDATE_IN_PROGRESS", model_uri, shift)
 
     def cancel(self) -> None:
         self.cancelled = True
@@ -74,12 +76,12 @@ class FakeServing:
         return self.reason
 
     def finish(self) -> str:
-        self.stack = Stack("UPDATE_COMPLETE", self.stack.model_uri)
+        self.stack = dataclasses.replace(self.stack, status="UPDATE_COMPLETE")
         return "UPDATE_COMPLETE"
 
     def fail(self, reason: str) -> str:
         self.reason = reason
-        self.stack = Stack("UPDATE_ROLLBACK_COMPLETE", self.before)
+        self.stack = Stack("UPDATE_ROLLBACK_COMPLETE", self.before, self.shift_before)
         return "UPDATE_ROLLBACK_COMPLETE"
 
     @property
@@ -311,6 +313,31 @@ def test_rollback_to_a_version_that_was_live(registry: FakeRegistry) -> None:
     assert "already acted on" in promote(registry.version(2).arn, T[4], registry, serving)
     assert roll_back(1, "ann", T[22], registry, serving)["status"] == "unchanged"
     assert roll_back(3, "ann", T[23], registry, serving)["status"] == "started"
+
+
+def test_a_rollback_moves_all_traffic_at_once_and_the_next_release_does_not(
+    registry: FakeRegistry,
+) -> None:
+    """Nobody waits out a canary to be rid of a bad model; whoever comes next has one again."""
+    serving = FakeServing()
+    for version in (1, 2):
+        put_live(registry, serving, version, 2 * version)
+    assert serving.stack.shift == "gradual"
+    assert not restore_shift(T[8], serving), "there is nothing to restore"
+    roll_back(None, "ann", T[9], registry, serving)
+    assert serving.stack.shift == "at_once"
+    assert not restore_shift(T[9], serving), "the rollback is under way"
+    settle(serving.finish(), serving.token, T[10], registry, serving)
+    assert restore_shift(T[10], serving)
+    assert serving.stack == Stack("UPDATE_IN_PROGRESS", registry.version(1).model_uri, "gradual")
+    writes = registry.writes
+    settle(serving.finish(), serving.token, T[11], registry, serving)
+    assert not restore_shift(T[11], serving)
+    assert registry.writes == writes, "it is nobody's promotion"
+    roll_back(2, "ann", T[12], registry, serving)
+    settle(serving.finish(), serving.token, T[13], registry, serving)
+    promote(registry.add(3), T[14], registry, serving)
+    assert serving.stack.shift == "gradual", "a promotion restores it by itself"
 
 
 def test_our_own_writes_come_to_rest(registry: FakeRegistry) -> None:
