@@ -10,6 +10,8 @@ BIN    := $(VENV)/bin
 unexport PYTHONDONTWRITEBYTECODE
 # The pinned Node and Python come first, whatever the machine has.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
+# Node trusts the certificates that the machine trusts, as pyproject.toml asks of uv.
+export NODE_USE_SYSTEM_CA ?= 1
 CDK    := node_modules/.bin/cdk
 
 .DEFAULT_GOAL := help
@@ -28,7 +30,7 @@ $(VENV)/.ready: requirements.txt requirements-dev.txt
 
 node_modules/.ready: package.json package-lock.json $(VENV)/.ready
 	@echo "setting up the CDK command line (once) ..."
-	@$(BIN)/npm ci --silent --no-audit --no-fund
+	@$(BIN)/npm ci --loglevel=error --no-audit --no-fund
 	@touch $@
 
 setup: $(VENV)/.ready node_modules/.ready ## install what the other commands need
