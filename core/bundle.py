@@ -5,6 +5,7 @@ the SHA-256 of every other file, so a folder without a manifest is not a bundle,
 does not match its hash is never used.
 """
 
+import fcntl
 import hashlib
 import json
 import os
@@ -174,7 +175,7 @@ def write_bundle(folder: Path | str, files: Mapping[str, bytes]) -> Manifest:
     place, so that a reader never sees half a bundle. A folder that already holds nothing but an
     empty directory is replaced; an existing bundle is not (BundleError). A file system that refuses
     the rename (the mounted model folder of a training container) gets the files one by one, the
-    manifest still last.
+    manifest still last. What writers that were killed left beside `folder` is removed first.
     """
     target = Path(folder)
     for name in files:
@@ -185,8 +186,14 @@ def write_bundle(folder: Path | str, files: Mapping[str, bytes]) -> Manifest:
         )
     manifest = Manifest.of(files)
     staging = target.parent / f".{target.name}.{uuid.uuid4().hex[:8]}.partial"
+    locks: list[int | None] = []
     try:
-        staging.mkdir(parents=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        locks.append(_lock(target.parent, wait=True))
+        _remove_abandoned(target.parent)
+        staging.mkdir()
+        locks.append(_lock(staging))
+        _unlock(locks.pop(0))
         for name, content in {**files, MANIFEST: manifest.to_json()}.items():
             _write_flushed(staging / name, content)
         _flush_folder(staging)
@@ -195,7 +202,37 @@ def write_bundle(folder: Path | str, files: Mapping[str, bytes]) -> Manifest:
         raise BundleError(f"cannot write the bundle {target}: {error}") from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+        for lock in locks:
+            _unlock(lock)
     return manifest
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Remove half-written bundles of processes that are gone: nobody holds their lock."""
+    for left in folder.glob(".*.partial"):
+        lock = _lock(left)
+        if lock is not None:
+            shutil.rmtree(left, ignore_errors=True)
+        _unlock(lock)
+
+
+def _lock(folder: Path, *, wait: bool = False) -> int | None:
+    """Lock a folder for this process; None where another holds it or the file system has no locks.
+
+    The lock lasts until `_unlock` or the end of the process, whatever ends it.
+    """
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except OSError:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+def _unlock(lock: int | None) -> None:
+    if lock is not None:
+        os.close(lock)
 
 
 def _move_into_place(staging: Path, target: Path, names: list[str]) -> None:

@@ -1,6 +1,8 @@
 """The files of a model: whole, verified, never half written."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -167,6 +169,35 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     with pytest.raises(BundleError, match="No space left"):
         write_bundle(tmp_path / "model", FILES)
     assert os.listdir(tmp_path) == []
+
+
+def test_what_a_killed_writer_left_is_removed_and_what_another_writes_is_not(
+    tmp_path: Path,
+) -> None:
+    """Half a bundle goes with the next one, unless the process that writes it is still there."""
+    left, busy = tmp_path / ".one.0.partial", tmp_path / ".two.0.partial"
+    for folder in (left, busy):
+        folder.mkdir()
+        (folder / MODEL).write_bytes(b"{}")
+    script = "import sys; from core.bundle import _lock; _lock(sys.argv[1]); print(); input()"
+    other = subprocess.Popen(
+        [sys.executable, "-c", script, str(busy)],
+        cwd=Path(__file__).parents[2],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert other.stdin is not None
+    assert other.stdout is not None
+    other.stdout.readline()
+
+    write_bundle(tmp_path / "model", FILES)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [busy.name, "model"]
+    other.kill()
+    other.wait()
+    other.stdin.close()
+    other.stdout.close()
+    write_bundle(tmp_path / "next", FILES)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model", "next"]
 
 
 @pytest.mark.parametrize("name", ["", ".hidden", "a/b", "../a", MANIFEST])

@@ -468,6 +468,11 @@ def test_a_killed_job_leaves_no_half_bundle(tmp_path: Path) -> None:
     assert done.returncode == -signal.SIGKILL, done.stderr.decode()
     assert not [path for path in (folder / "models").iterdir() if not path.name.startswith(".")]
     assert not list(folder.rglob("manifest.json"))
+    assert [path.suffix for path in (folder / "models").iterdir()] == [".partial"]
+
+    assert train.main(["--local", str(folder)]) == 0
+    (bundle,) = (folder / "models").iterdir()  # what the killed job left is gone
+    Bundle.from_folder(bundle).verify()
 
 
 def test_time_and_group_splits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
