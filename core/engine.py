@@ -644,7 +644,9 @@ class _Forest:
         self._nodes: list[_Node] | None = None
         self._prepared: dict[tuple[float, ...], list[_Node]] = {}
         masks = _Masks.build(self)
-        self.masks = masks and masks.describe(self._outputs, self._base, self._divisor)
+        self.masks = (
+            None if masks is None else masks.describe(self._outputs, self._base, self._divisor)
+        )
         self.margins: Callable[[Vector], list[float]] = (
             self._margins_walked if masks is None else self._margins_from(masks)
         )
