@@ -306,6 +306,9 @@ class Monitoring(Section):
     """Quality is judged once this many predictions have their labels."""
     max_quality_drop: float = Field(default=0.05, gt=0, lt=1)
     """The drop of the metric, as a share of what the holdout showed, that alarms."""
+    parallel_above_mb: float = Field(default=250, ge=0)
+    """New captures above this many MB (gzipped, as stored) are counted by many functions at once,
+    by a Step Functions distributed map that is deployed for it; 0 deploys none."""
     email: str = Field(default="", pattern=r"^$|^[^@\s]+@[^@\s]+\.[^@\s]+$")
     """Where alarms are sent; "" sends none."""
 

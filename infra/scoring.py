@@ -95,34 +95,44 @@ class Scoring(Construct):
             on=objects,
             because=BY_PREFIX,
         )
-        # A policy of its own: the role's own is part of what the machine is made with.
-        machine_arn = self.machine.state_machine_arn
-        runs = Stack.of(self).format_arn(
-            service="states",
-            resource="execution",
-            resource_name=f"{self.machine.state_machine_name}:*",
-            arn_format=ArnFormat.COLON_RESOURCE_NAME,
-        )
-        policy = aws_iam.Policy(
-            self,
-            "RunChildren",
-            roles=[role],
-            statements=[
-                aws_iam.PolicyStatement(actions=["states:StartExecution"], resources=[machine_arn]),
-                aws_iam.PolicyStatement(
-                    actions=["states:DescribeExecution", "states:StopExecution"], resources=[runs]
-                ),
-            ],
-        )
-        acknowledge_wildcards(
-            policy, on=[runs], because="The children of one machine, whatever they are called."
-        )
+        allow_children(self, self.machine)
         acknowledge(
             role,
             "AwsSolutions-IAM5[Resource::*]",
             because="What Step Functions needs to deliver its logs and traces: those actions know "
             "no resources (AWS page: Using CloudWatch Logs to log execution history).",
         )
+
+
+def allow_children(scope: Construct, machine: aws_stepfunctions.StateMachine) -> None:
+    """Let a machine with a distributed map start, see and stop the executions of its items.
+
+    In a policy of its own: the role's own is part of what the machine is made with.
+    """
+    runs = Stack.of(scope).format_arn(
+        service="states",
+        resource="execution",
+        resource_name=f"{machine.state_machine_name}:*",
+        arn_format=ArnFormat.COLON_RESOURCE_NAME,
+    )
+    role = machine.role
+    assert isinstance(role, aws_iam.Role)
+    policy = aws_iam.Policy(
+        scope,
+        "RunChildren",
+        roles=[role],
+        statements=[
+            aws_iam.PolicyStatement(
+                actions=["states:StartExecution"], resources=[machine.state_machine_arn]
+            ),
+            aws_iam.PolicyStatement(
+                actions=["states:DescribeExecution", "states:StopExecution"], resources=[runs]
+            ),
+        ],
+    )
+    acknowledge_wildcards(
+        policy, on=[runs], because="The children of one machine, whatever they are called."
+    )
 
 
 def define_machine(score_arn: str) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from constructs import Construct
 from core.settings import Settings
 from infra.alarms import Notifications
 from infra.assets import Packager
+from infra.counting import Counting
 from infra.delivery import Delivery
 from infra.monitoring import Budget, Capture, Dashboard, Monitor
 from infra.registry import Registry
@@ -207,6 +208,14 @@ class MonitoringStack(StageStack):
             notifications=training.notifications,
             machine=training.training.machine,
         )
+        if settings.monitoring.parallel_above_mb:
+            Counting(
+                self,
+                "Counting",
+                settings=settings,
+                storage=training.storage,
+                monitor=monitor.function,
+            )
         dashboard = Dashboard(
             self,
             "Dashboard",

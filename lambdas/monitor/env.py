@@ -20,6 +20,7 @@ class MonitorSettings(BaseModel):
     max_quality_drop: float = Field(default=0.05, gt=0)
     min_new_labels: int = Field(default=100, ge=1)
     buffer_seconds: float = Field(default=60, ge=0)
+    parallel_above_mb: float = Field(default=0, ge=0)
 
 
 class Environment(BaseModel):

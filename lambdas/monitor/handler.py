@@ -1,4 +1,4 @@
-"""The monitor: runs on a schedule, judges the windows that are complete."""
+"""The monitor: runs on a schedule, judges the windows that are complete, counts batches."""
 
 import functools
 import json
@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from core.errors import DriftlessError
+from lambdas.monitor.counting import Entry
 from lambdas.monitor.env import Environment
 from lambdas.monitor.ports import Bucket, EventBus, Log, Stopwatch, Topic
 from lambdas.monitor.service import Monitor, Ports
@@ -26,7 +27,11 @@ def _clients() -> tuple[Bucket, Topic, EventBus]:
 
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """Run once for the scheduled event `{"time": "2026-01-31T12:00:00Z"}`."""
+    """Run once for the scheduled event `{"time": "2026-01-31T12:00:00Z"}`.
+
+    With `"counted": true` the objects that a run handed over have been counted; with `"batch":
+    [[key, bytes, tag], ...]` this is one of the workers that count them (infra/counting.py).
+    """
     environment = _environment()
     bucket, topic, bus = _clients()
     now = round(datetime.fromisoformat(event["time"]).timestamp() * 1000)
@@ -42,7 +47,9 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         ports=Ports(bucket, topic, bus, log, watch),
     )
     try:
-        return monitor.run(now)
+        if "batch" in event:
+            return monitor.count((Entry(*given) for given in event["batch"]), now)
+        return monitor.run(now, after_count=event.get("counted", False))
     except DriftlessError as error:
         # The alarm on missing MonitorRuns follows from the failure; the log says why.
         print(json.dumps({"level": "error", "message": str(error)}), flush=True)

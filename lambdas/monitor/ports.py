@@ -10,7 +10,7 @@ import boto3
 from botocore.exceptions import ClientError
 
 from core.errors import StorageError
-from lambdas.monitor.service import Entry, Record
+from lambdas.monitor.counting import Entry, Record
 
 if TYPE_CHECKING:
     from mypy_boto3_events import EventBridgeClient
@@ -79,14 +79,27 @@ class Bucket:
         except ClientError as error:
             raise StorageError(f"cannot write s3://{self._name}/{key}: {error}") from error
 
+    def write_new(self, key: str, body: bytes) -> bool:
+        """Write an object unless there is one; says if it was written."""
+        return self._write_if(key, body, IfNoneMatch="*") is not None
+
     def write_over(self, key: str, body: bytes, tag: str) -> str:
         """Write an object if it is still the one that `tag` names, and return its new tag.
 
         Raises StorageError if another run wrote it in between (Amazon S3 User Guide, "How to
         prevent object overwrites with conditional writes").
         """
+        condition = {"IfMatch": tag} if tag else {"IfNoneMatch": "*"}
+        written = self._write_if(key, body, **condition)
+        if written is None:
+            raise StorageError(
+                f"another run of the monitor wrote {key} first; this one changes nothing"
+            )
+        return written
+
+    def _write_if(self, key: str, body: bytes, **condition: str) -> str | None:
+        """Write an object under a condition and return its tag; None where it does not hold."""
         try:
-            condition = {"IfMatch": tag} if tag else {"IfNoneMatch": "*"}
             written = self._client.put_object(
                 Bucket=self._name,
                 Key=key,
@@ -100,9 +113,7 @@ class Bucket:
                 "PreconditionFailed",
                 "ConditionalRequestConflict",
             ):
-                raise StorageError(
-                    f"another run of the monitor wrote {key} first; this one changes nothing"
-                ) from error
+                return None
             raise StorageError(f"cannot write s3://{self._name}/{key}: {error}") from error
 
 

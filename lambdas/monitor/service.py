@@ -2,7 +2,8 @@
 
 ::
 
-    captures/...gz --count once--> monitor/summaries/     (counts a run of the model and window)
+    captures/...gz --count once--> monitor/summaries/     (counts a run of the model and window;
+                                        |                  many at once: by a distributed map)
                                         |  window complete, at least min_window_rows
                                         v
                    core.drift.judge --> monitor/reports/  (verdict, page, index)  --> metrics, SNS
@@ -18,38 +19,52 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from typing import Any, NamedTuple, Protocol
+from itertools import islice
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from core import bundle, drift
-from core.bundle import Bundle
-from core.contract import Contract
+from core import drift
 from core.errors import DriftlessError, StorageError
 from lambdas.monitor.captures import Capture, Row, hash_text, read_captures
+from lambdas.monitor.counting import (
+    SUMMARIES,
+    Entry,
+    Record,
+    Source,
+    count_batch,
+    count_object,
+    dump,
+    make_batches,
+    names_key,
+    read_names,
+)
 from lambdas.monitor.labels import Label, PendingLabels, read_labels, write_labelled
 from lambdas.monitor.messages import describe_quality, describe_window
+from lambdas.monitor.models import Model, Models
 from lambdas.monitor.names import Names
-from lambdas.monitor.quality import estimate_confidence, measure_quality
+from lambdas.monitor.quality import measure_quality
 from lambdas.monitor.report import render_index, render_window
-
-Record = dict[str, Any]
 
 NAMESPACE = "Driftless"
 STATE = "monitor/state.json"
 FORMAT = 1
 LOOKBACK = timedelta(hours=26)
 """Firehose retries a delivery for up to 24 hours and names objects by when it got the records."""
-SKEW_MS = 5 * 60 * 1000
 LABEL_DAYS = 30
 """How long after a prediction its label is still joined."""
 DEDUPLICATED_OBJECTS = 2_000
 """Among how many of the latest objects a row delivered twice is known."""
-BATCH_ROWS = 5_000
+READ_AHEAD = 10
+"""How many objects are read at once: as many as a client of boto3 has connections."""
+BATCH_SHARE = 8
+"""Into how many batches goes what one run counts by itself at most."""
+COUNTING_MS = 2 * 3600 * 1000
+"""How long a distributed count may take (infra/counting.py) before another run goes on without."""
 QUALITY_ROWS = 5_000
 HISTORY = 500
 HELD_WINDOWS = 14 * 24
@@ -58,34 +73,14 @@ CLEAR = 1.25
 """How much evidence a column needs, in that of an alarm, to be told while the alarm stands."""
 
 
-class Entry(NamedTuple):
-    """An object of the bucket."""
-
-    key: str
-    size: int
-    tag: str
-
-
-class Store(Protocol):
+class Store(Source, Protocol):
     """The bucket."""
-
-    def list(self, prefix: str, after: str = "") -> Sequence[Entry]:
-        """Return the objects whose keys start with `prefix` and sort after `after`."""
 
     def list_folder(self, prefix: str) -> Sequence[Entry]:
         """Return the objects right under `prefix`."""
 
-    def read(self, key: str) -> bytes | None:
-        """Return an object, or nothing when there is none."""
-
     def read_tagged(self, key: str) -> tuple[bytes | None, str]:
         """Return an object and its tag."""
-
-    def stream(self, key: str) -> Iterator[bytes]:
-        """Yield an object in chunks."""
-
-    def write(self, key: str, body: bytes, content_type: str = ...) -> None:
-        """Write an object."""
 
     def write_over(self, key: str, body: bytes, tag: str) -> str:
         """Write an object if it still has this tag; raises StorageError otherwise."""
@@ -129,28 +124,6 @@ class Ports(NamedTuple):
     watch: Watch
 
 
-@dataclass(frozen=True)
-class Model:
-    """What the monitor needs of a run's bundle."""
-
-    run: str
-    uri: str
-    contract: Contract
-    baseline: drift.Baseline
-    evaluation: Record
-
-    @property
-    def importance(self) -> dict[str, float]:
-        """Give each column's importance to the model, where training measured it."""
-        raw = self.evaluation.get("importance") or []
-        found = {}
-        for item in raw if isinstance(raw, list) else []:
-            value = item.get("drop")
-            if isinstance(value, int | float):
-                found[str(item.get("column"))] = max(float(value), 0.0)
-        return found
-
-
 def iso(milliseconds: float) -> str:
     """Write a moment as `2026-01-31T12:00:00Z`."""
     return datetime.fromtimestamp(milliseconds / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -181,14 +154,23 @@ class Monitor:
         )
         self._length = round(settings["schedule_minutes"] * 60_000)
         self._grace = round(settings["buffer_seconds"] * 1000)
-        self._models: dict[str, Model | None] = {}
+        self._models = Models(bucket_name, ports.store.read)
         self._problems: list[str] = []
         self._counted: Names | None = None
 
     # ------------------------------------------------------------------------------- the run
 
-    def run(self, now: int) -> Record:
-        """Do one run as of `now` (epoch ms); gives what it did."""
+    def count(self, entries: Iterable[Entry], now: int) -> Record:
+        """Count a batch of objects that a run as of `now` handed over."""
+        store = self._store
+        counted = count_batch(entries, store, self._models, window_ms=self._length, now=now)
+        return {"counted": counted}
+
+    def run(self, now: int, *, after_count: bool = False) -> Record:
+        """Do one run as of `now` (epoch ms); gives what it did.
+
+        `after_count` tells a run that the objects handed over before it have been counted.
+        """
         raw, tag = self._store.read_tagged(STATE)
         state = _read_state(raw)
         if state["outbox"]:
@@ -198,11 +180,22 @@ class Monitor:
         if now <= state["time"]:
             # The same event again (EventBridge delivers at least once), or an older one.
             if raw is not None:
-                self._store.write_over(STATE, _dump(state), tag)
+                self._store.write_over(STATE, dump(state), tag)
             return {"judged": 0, "repeated": True}
 
+        if not after_count and now - state["counting"] < COUNTING_MS:
+            return {"judged": 0, "counting": True}
         outbox: list[Record] = []
-        fresh, unreadable, finished = self._take_captures(state, now)
+        entries, after = self._find_captures(state, now)
+        summarised = self._find_summaries(entries, after)
+        if not after_count and self._hand_over(state, now, entries, summarised, outbox):
+            tag = self._store.write_over(STATE, dump(state), tag)
+            self._send(outbox)
+            state["outbox"] = []
+            self._store.write_over(STATE, dump(state), tag)
+            return {"judged": 0, "counting": True}
+        state["counting"] = 0
+        fresh, unreadable, finished = self._take_captures(state, now, entries, summarised, after)
         windows = self._judge(state, now, outbox) if finished else []
         labels = self._take_labels(state, now, fresh)
         dropped = self._judge_quality(state, now, labels, outbox)
@@ -224,10 +217,10 @@ class Monitor:
             render_index(self._deployment, state, iso(now)),
             "text/html; charset=utf-8",
         )
-        tag = self._store.write_over(STATE, _dump(state), tag)
+        tag = self._store.write_over(STATE, dump(state), tag)
         self._send(outbox)
         state["outbox"] = []
-        self._store.write_over(STATE, _dump(state), tag)
+        self._store.write_over(STATE, dump(state), tag)
         return {
             "judged": len(windows),
             "alarms": sum(1 for window in windows if window["verdict"]["alarm"]),
@@ -273,38 +266,74 @@ class Monitor:
 
     def _model(self, run: str) -> Model | None:
         """Read a run's bundle; None (and a note) where there is none that can be used."""
-        if run not in self._models:
-            prefix = f"models/{run}/output/model/"
-            try:
-                self._models[run] = self._read_model(run, prefix)
-            except DriftlessError as error:
-                self._note(f"rows of run {run!r} are not judged: {error}")
-                self._models[run] = None
-        return self._models[run]
-
-    def _read_model(self, run: str, prefix: str) -> Model:
-        def fetch(name: str) -> bytes:
-            found = self._store.read(prefix + name)
-            if found is None:
-                raise StorageError(f"there is no s3://{self._bucket}/{prefix}{name}")
-            return found
-
-        files = Bundle(fetch)
-        contract = files.contract()
-        baseline = drift.Baseline.from_json(files.file(bundle.BASELINE))
-        if baseline.contract != contract.digest:
-            raise StorageError("its baseline was counted under another contract: train again")
-        return Model(run, f"s3://{self._bucket}/{prefix}", contract, baseline, files.evaluation())
+        try:
+            return self._models.get(run)
+        except DriftlessError as error:
+            self._note(f"rows of run {run!r} are not judged: {error}")
+            return None
 
     # ------------------------------------------------------------------------------ captures
 
-    def _take_captures(self, state: Record, now: int) -> tuple[list[str], int, bool]:
-        """Count each new object; gives new keys, unreadable pieces, and if all are read."""
+    def _find_captures(self, state: Record, now: int) -> tuple[list[Entry], str]:
+        """List the captured objects that no run has taken, and the key that all come after."""
         since = min(state["time"] or now, now)
         start = datetime.fromtimestamp(since / 1000, UTC) - LOOKBACK
         after = f"captures/{start:%Y/%m/%d/%H/}" if state["time"] else ""
         seen = set(state["seen"])
-        entries = [e for e in self._store.list("captures/", after) if e.key not in seen]
+        return [e for e in self._store.list("captures/", after) if e.key not in seen], after
+
+    def _find_summaries(self, entries: Sequence[Entry], after: str) -> set[str]:
+        """List the summaries that workers, or a run that died, have written."""
+        if not entries:
+            return set()
+        after = after and SUMMARIES + after
+        return {entry.key for entry in self._store.list(f"{SUMMARIES}captures/", after)}
+
+    def _hand_over(
+        self,
+        state: Record,
+        now: int,
+        entries: Sequence[Entry],
+        summarised: set[str],
+        outbox: list[Record],
+    ) -> bool:
+        """Ask for a distributed count where there is more to count than one run should."""
+        waiting = [entry for entry in entries if entry.summary not in summarised]
+        limit = self._settings["parallel_above_mb"] * 1e6
+        if not limit or sum(entry.size for entry in waiting) <= limit:
+            return False
+        batches = make_batches(waiting, limit / BATCH_SHARE)
+        key = f"monitor/counting/{now}.json"
+        self._store.write(key, dump(batches))
+        state["counting"] = now
+        outbox.append(
+            {
+                "kind": "event",
+                "type": "Captures Waiting",
+                "detail": {
+                    "deployment": self._deployment,
+                    "bucket": self._bucket,
+                    "key": key,
+                    "time": iso(now),
+                },
+            }
+        )
+        state["outbox"] = outbox
+        return True
+
+    def _take_captures(
+        self,
+        state: Record,
+        now: int,
+        entries: Sequence[Entry],
+        summarised: set[str],
+        after: str,
+    ) -> tuple[list[str], int, bool]:
+        """Count each new object; gives new keys, unreadable pieces, and if all are read."""
+        stored = [entry for entry in entries if entry.summary in summarised]
+        found = self._read_ahead(
+            key for entry in stored for key in (names_key(entry.key), entry.summary)
+        )
         fresh: list[str] = []
         unreadable = 0
         finished = True
@@ -316,95 +345,80 @@ class Monitor:
                     "ran out of time; windows are judged once they are read"
                 )
                 break
-            summary = self._summarise(entry, state, now)
+            if entry.summary in summarised:
+                names = read_names(next(found))[:, 0]
+                key, summary = self._take_summary(entry, names, next(found), state, now)
+            else:
+                key, summary = entry.summary, self._count(entry, entry.summary, state, now)
+            for problem in summary.get("problems", ()):
+                self._note(problem)
             fresh.append(entry.key)
             unreadable += summary["unreadable"]
             for number, part in enumerate(summary["parts"]):
                 judged = state["judged"].get(part["run"], -1)
                 state["pending"].setdefault(part["run"], []).append(
                     {
-                        "summary": _summary_key(entry),
+                        "summary": key,
                         "part": number,
                         # Rows of a window that has been judged count in the next one.
                         "window": max(part["window"], judged + 1),
                         "rows": part["rows"],
                     }
                 )
-        state["seen"] = sorted({k for k in seen if k > after} | set(fresh))
+        state["seen"] = sorted({k for k in state["seen"] if k > after} | set(fresh))
         return fresh, unreadable, finished
 
-    def _summarise(self, entry: Entry, state: Record, now: int) -> Record:
-        """Count an object's rows by run and window, or read what an earlier run counted."""
-        stored = self._store.read(_summary_key(entry))
-        if stored is not None:
-            self._known(state).add_all(self._names_of(entry.key)[:, 0])
-            return _object(json.loads(stored))
-        counts: dict[tuple[str, int], _Part] = {}
-        unreadable = duplicates = skewed = 0
-        names: list[tuple[int, int]] = []
-        known = self._known(state)
-        for capture in read_captures(self._store.stream(entry.key)):
-            model = None if capture is None else self._model(capture.run)
-            if capture is None or model is None:
-                unreadable += 1
-                continue
-            time = capture.time
-            if time > now + SKEW_MS:
-                skewed += len(capture.rows)
-                time = now
-            window = time // self._length
-            part = counts.setdefault((capture.run, window), _Part(model, self._threshold(model)))
-            kept: list[Row] = []
-            for row in capture.rows:
-                name = hash_text(capture.request, row.prediction)
-                if name in known:
-                    duplicates += 1
-                    continue
-                known.add(name)
-                names.append((name, hash_text(row.prediction)))
-                kept.append(row)
-            try:
-                part.add(capture, kept)
-            except DriftlessError as error:
-                unreadable += 1
-                self._note(f"{entry.key}: a capture of run {capture.run!r} is left out: {error}")
-        parts = []
-        for (run, window), part in sorted(counts.items(), key=lambda item: item[0]):
-            if not part.rows:
-                continue
-            try:
-                parts.append({"run": run, "window": window, **part.finish()})
-            except DriftlessError as error:
-                unreadable += 1
-                self._note(f"{entry.key}: rows of run {run!r} are left out: {error}")
-        found: Record = {
-            "key": entry.key,
-            "parts": parts,
-            "unreadable": unreadable,
-            "duplicates": duplicates,
-            "skewed": skewed,
-        }
-        if unreadable:
-            self._note(f"{entry.key} holds {unreadable} pieces that are no captures of ours")
-        table = np.array(names, dtype=np.uint64).reshape(-1, 2)
-        self._store.write(_names_key(entry.key), table.tobytes(), "application/octet-stream")
-        self._store.write(_summary_key(entry), _dump(found))
-        return found
+    def _take_summary(
+        self, entry: Entry, names: NDArray[np.uint64], stored: bytes | None, state: Record, now: int
+    ) -> tuple[str, Record]:
+        """Take in what a worker, or a run that died, counted; gives where it lies, too.
 
-    def _threshold(self, model: Model) -> float | None:
-        value = model.evaluation.get("threshold")
-        return float(value) if isinstance(value, int | float) else None
+        Workers know one object at a time. One that holds a row which another holds as well is
+        counted again, without that row; the worker's summary stays as it is, for the next run to
+        come to the same conclusion if this one dies.
+        """
+        known = self._known(state)
+        if stored is None:
+            return entry.summary, self._count(entry, entry.summary, state, now)
+        if known.overlaps(names):
+            key = entry.summary_without_repeats
+            return key, self._count(entry, key, state, now, repeated=True)
+        known.add_all(names)
+        return entry.summary, _object(stored)
+
+    def _count(
+        self, entry: Entry, key: str, state: Record, now: int, *, repeated: bool = False
+    ) -> Record:
+        summary, names = count_object(
+            entry,
+            self._store,
+            self._models,
+            window_ms=self._length,
+            now=now,
+            known=self._known(state),
+        )
+        if not repeated:
+            self._store.write(names_key(entry.key), names.tobytes(), "application/octet-stream")
+        self._store.write(key, dump(summary))
+        return summary
 
     def _known(self, state: Record) -> Names:
         """Give the names of rows counted before: in the objects seen of late, and in this run."""
         if self._counted is None:
             latest = state["seen"][-DEDUPLICATED_OBJECTS:]
-            self._counted = Names(self._names_of(key)[:, 0] for key in latest)
+            found = self._read_ahead(names_key(key) for key in latest)
+            self._counted = Names(read_names(raw)[:, 0] for raw in found)
         return self._counted
 
     def _names_of(self, key: str) -> NDArray[np.uint64]:
-        raw = self._store.read(_names_key(key))
-        return np.frombuffer(raw or b"", dtype=np.uint64).reshape(-1, 2)
+        return read_names(self._store.read(names_key(key)))
+
+    def _read_ahead(self, keys: Iterable[str]) -> Iterator[bytes | None]:
+        """Yield objects in order; a few are read at once, since most of the time is waiting."""
+        following = iter(keys)
+        with ThreadPoolExecutor(READ_AHEAD) as pool:
+            while some := list(islice(following, READ_AHEAD)):
+                yield from pool.map(self._store.read, some)
 
     # -------------------------------------------------------------------------------- windows
 
@@ -456,12 +470,12 @@ class Monitor:
         first, last, served = math.inf, -math.inf, 0.0
         confidence, confident = 0.0, 0
         objects = []
-        for item in items:
-            stored = self._store.read(item["summary"])
+        found = self._read_ahead(item["summary"] for item in items)
+        for item, stored in zip(items, found, strict=True):
             if stored is None:
                 self._note(f"{item['summary']} is gone: its {item['rows']} rows are not judged")
                 continue
-            document = _object(json.loads(stored))
+            document = _object(stored)
             part = document["parts"][item["part"]]
             total = total + drift.Summary.from_json(json.dumps(part["counts"]))
             first, last = min(first, part["first"]), max(last, part["last"])
@@ -509,7 +523,7 @@ class Monitor:
             "console": f"https://console.aws.amazon.com/s3/object/{self._bucket}?prefix={page}",
             "runbook": f"{self._runbook}/drift.md",
         }
-        self._store.write(f"monitor/reports/{name}.json", _dump(window))
+        self._store.write(f"monitor/reports/{name}.json", dump(window))
         self._store.write(
             page,
             render_window(window, verdict, model.baseline, total, model.importance, known),
@@ -718,7 +732,7 @@ class Monitor:
             kept = {item[0]: item for item in json.loads(self._store.read(quality_key) or b"[]")}
             for name, value, _, row in found:
                 kept[name] = [name, value, [_json(output) for output in row.outputs]]
-            self._store.write(quality_key, _dump(list(kept.values())[-QUALITY_ROWS:]))
+            self._store.write(quality_key, dump(list(kept.values())[-QUALITY_ROWS:]))
 
     def _judge_quality(
         self, state: Record, now: int, labels: Record, outbox: list[Record]
@@ -788,55 +802,6 @@ class Monitor:
         )
 
 
-class _Part:
-    """The rows of one run and window, counted in batches."""
-
-    def __init__(self, model: Model, threshold: float | None) -> None:
-        self._model = model
-        self._threshold = threshold
-        self._waiting: list[Row] = []
-        self._total = drift.Summary.empty(model.baseline)
-        self.rows = 0
-        self._served = 0.0
-        self._first, self._last = math.inf, -math.inf
-        self._confidence, self._confident = 0.0, 0
-
-    def add(self, capture: Capture, rows: list[Row]) -> None:
-        """Take rows in; raises DriftError for rows that the baseline cannot count."""
-        if not rows:
-            return
-        self.rows += len(rows)
-        self._served += capture.weight * len(rows)
-        self._first, self._last = min(self._first, capture.time), max(self._last, capture.time)
-        self._waiting += rows
-        if len(self._waiting) >= BATCH_ROWS:
-            self._flush()
-
-    def _flush(self) -> None:
-        rows, self._waiting = self._waiting, []
-        if not rows:
-            return
-        outputs = [row.outputs for row in rows]
-        counted = drift.summarise(self._model.baseline, [row.values for row in rows], outputs)
-        self._total = self._total + counted
-        total, number = estimate_confidence(self._model.contract, self._threshold, outputs)
-        self._confidence += total
-        self._confident += number
-
-    def finish(self) -> Record:
-        """Give the part as the summary object holds it."""
-        self._flush()
-        return {
-            "rows": self.rows,
-            "served": round(self._served, 3),
-            "first": self._first,
-            "last": self._last,
-            "confidence": round(self._confidence, 6),
-            "confident": self._confident,
-            "counts": json.loads(self._total.to_json()),
-        }
-
-
 class _Joined:
     """The labels that were joined: 64 bits of the prediction's id and of the label each."""
 
@@ -863,14 +828,6 @@ def _is_clear(finding: drift.Finding) -> bool:
     return finding.evidence >= CLEAR * finding.threshold
 
 
-def _summary_key(entry: Entry) -> str:
-    return f"monitor/summaries/{entry.key}.{entry.tag[:8]}.json"
-
-
-def _names_key(key: str) -> str:
-    return f"monitor/names/{key}.u64"
-
-
 def _label_day(milliseconds: int) -> str:
     day = datetime.fromtimestamp(milliseconds / 1000, UTC) - LOOKBACK
     return f"labels/{day:%Y/%m/%d/}"
@@ -890,11 +847,11 @@ def _json(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _dump(document: object) -> bytes:
-    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
-
-
-def _object(document: Any) -> Record:
+def _object(stored: bytes) -> Record:
+    try:
+        document = json.loads(stored)
+    except ValueError:
+        document = None
     if not isinstance(document, dict):
         raise StorageError("an object under monitor/summaries/ is no summary: delete it")
     return document
@@ -904,6 +861,7 @@ def _read_state(raw: bytes | None) -> Record:
     empty: Record = {
         "format": FORMAT,
         "time": 0,
+        "counting": 0,
         "seen": [],
         "pending": {},
         "judged": {},
@@ -921,9 +879,11 @@ def _read_state(raw: bytes | None) -> Record:
     if raw is None:
         return empty
     try:
-        found = _object(json.loads(raw))
+        found = json.loads(raw)
     except ValueError as error:
         raise StorageError(f"{STATE} is not JSON: restore an earlier version of it") from error
+    if not isinstance(found, dict):
+        raise StorageError(f"{STATE} holds no state: restore an earlier version of it")
     if found.get("format") != FORMAT:
         raise StorageError(
             f"{STATE} has format {found.get('format')!r}, this release reads {FORMAT}: move it "

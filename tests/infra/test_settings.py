@@ -46,6 +46,7 @@ CHANGES: dict[str, dict[str, Any]] = {
         "schedule_minutes": 30,
         "false_alarms_per_year": 3.5,
         "min_window_rows": 333,
+        "parallel_above_mb": 44.5,
         "email": "team@example.com",
     },
     "retraining": {
@@ -233,6 +234,7 @@ def test_capture_and_monitoring_settings(changed: Templates) -> None:
     assert followed["schedule_minutes"] == 30
     assert followed["false_alarms_per_year"] == 3.5
     assert followed["min_window_rows"] == 333
+    assert followed["parallel_above_mb"] == 44.5
     assert followed["min_new_labels"] == 222
     assert alarm(changed, "monitor-heartbeat")["Period"] == 1800
     schedules = {

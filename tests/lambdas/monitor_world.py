@@ -14,7 +14,8 @@ from core import bundle, drift
 from core.bundle import Manifest
 from core.contract import Column, Contract
 from core.errors import StorageError
-from lambdas.monitor.service import Entry, Monitor, Ports
+from lambdas.monitor.counting import Entry
+from lambdas.monitor.service import Monitor, Ports
 
 HOUR = 3_600_000
 START = 1_767_225_600_000  # 2026-01-01T00:00:00Z
@@ -26,6 +27,7 @@ SETTINGS = {
     "max_quality_drop": 0.05,
     "min_new_labels": 100,
     "buffer_seconds": 60,
+    "parallel_above_mb": 0,
 }
 
 
@@ -62,6 +64,9 @@ class MemoryStore:
 
     def write(self, key: str, body: bytes, content_type: str = "application/json") -> None:
         self.objects[key] = body
+
+    def write_new(self, key: str, body: bytes) -> bool:
+        return self.objects.setdefault(key, body) is body
 
     def write_over(self, key: str, body: bytes, tag: str) -> str:
         if self.read_tagged(key)[1] != tag:

@@ -35,4 +35,4 @@ def test_ten_million_names_take_the_memory_of_an_array() -> None:
     for start in range(0, 1_000_000, 100_000):
         held.add_all(np.arange(start, start + 100_000, dtype=np.uint64))
     assert len(held) == 1_000_000
-    assert held._sorted.nbytes == 8_000_000
+    assert held.nbytes == 8_000_000

@@ -1,0 +1,233 @@
+"""Count captured objects, each by itself: the result is the same in whatever function it is done.
+
+A run of the monitor counts what is new. Where that is more than one run should take on, it hands
+batches of objects to a distributed map, whose workers call `count_batch`, and merges what they
+wrote: one summary an object, under a name that follows from the object.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core import drift
+from core.errors import DriftlessError
+from lambdas.monitor.captures import Capture, Row, hash_text, read_captures
+from lambdas.monitor.models import Model, Models
+from lambdas.monitor.names import Names
+from lambdas.monitor.quality import estimate_confidence
+
+Record = dict[str, Any]
+
+SKEW_MS = 5 * 60 * 1000
+BATCH_ROWS = 5_000
+SUMMARIES = "monitor/summaries/"
+
+
+class Entry(NamedTuple):
+    """An object of the bucket."""
+
+    key: str
+    size: int
+    tag: str
+
+    @property
+    def summary(self) -> str:
+        """Name the object that holds this one's counts."""
+        return f"{SUMMARIES}{self.key}.{self.tag[:8]}.json"
+
+    @property
+    def summary_without_repeats(self) -> str:
+        """Name the counts that leave out rows of other objects, where others had counted them."""
+        return f"{SUMMARIES}{self.key}.{self.tag[:8]}.without-repeats.json"
+
+
+class Source(Protocol):
+    """The part of the bucket that counting needs."""
+
+    def list(self, prefix: str, after: str = "") -> Sequence[Entry]:
+        """Return the objects whose keys start with `prefix` and sort after `after`."""
+
+    def read(self, key: str) -> bytes | None:
+        """Return an object, or nothing when there is none."""
+
+    def stream(self, key: str) -> Iterator[bytes]:
+        """Yield an object in chunks."""
+
+    def write(self, key: str, body: bytes, content_type: str = ...) -> None:
+        """Write an object."""
+
+    def write_new(self, key: str, body: bytes) -> bool:
+        """Write an object unless there is one; says if it was written."""
+
+
+class Counted(NamedTuple):
+    """What came of an object: its summary, and two names of each row (n, 2)."""
+
+    summary: Record
+    names: NDArray[np.uint64]
+
+
+def count_object(
+    entry: Entry, source: Source, models: Models, *, window_ms: int, now: int, known: Names
+) -> Counted:
+    """Count an object's rows by run and window, less those that are known; takes in their names."""
+    counts: dict[tuple[str, int], _Part] = {}
+    unreadable = duplicates = skewed = 0
+    problems: list[str] = []
+    names: list[tuple[int, int]] = []
+
+    def note(text: str) -> None:
+        if text not in problems:
+            problems.append(text)
+
+    for capture in read_captures(source.stream(entry.key)):
+        if capture is None:
+            unreadable += 1
+            continue
+        try:
+            model = models.get(capture.run)
+        except DriftlessError as error:
+            note(f"rows of run {capture.run!r} are not judged: {error}")
+            unreadable += 1
+            continue
+        time = capture.time
+        if time > now + SKEW_MS:
+            skewed += len(capture.rows)
+            time = now
+        part = counts.setdefault((capture.run, time // window_ms), _Part(model))
+        kept: list[Row] = []
+        for row in capture.rows:
+            name = hash_text(capture.request, row.prediction)
+            if name in known:
+                duplicates += 1
+                continue
+            known.add(name)
+            names.append((name, hash_text(row.prediction)))
+            kept.append(row)
+        try:
+            part.add(capture, kept)
+        except DriftlessError as error:
+            unreadable += 1
+            note(f"{entry.key}: a capture of run {capture.run!r} is left out: {error}")
+    parts = []
+    for (run, window), part in sorted(counts.items(), key=lambda item: item[0]):
+        if not part.rows:
+            continue
+        try:
+            parts.append({"run": run, "window": window, **part.finish()})
+        except DriftlessError as error:
+            unreadable += 1
+            note(f"{entry.key}: rows of run {run!r} are left out: {error}")
+    if unreadable:
+        note(f"{entry.key} holds {unreadable} pieces that are no captures of ours")
+    summary = {
+        "key": entry.key,
+        "parts": parts,
+        "unreadable": unreadable,
+        "duplicates": duplicates,
+        "skewed": skewed,
+        "problems": problems,
+    }
+    return Counted(summary, np.array(names, dtype=np.uint64).reshape(-1, 2))
+
+
+def count_batch(
+    entries: Iterable[Entry], source: Source, models: Models, *, window_ms: int, now: int
+) -> int:
+    """Count the objects of a batch that nobody has counted; gives how many those were.
+
+    A worker that died left whole summaries, which the next one passes over. Of two that count the
+    same object at once the first to write counts. A row that another object holds as well is
+    counted with both: the run that merges sees it by its name, and counts that object again.
+    """
+    done = 0
+    for entry in entries:
+        if source.read(entry.summary) is not None:
+            continue
+        counted = count_object(entry, source, models, window_ms=window_ms, now=now, known=Names())
+        # The names come first: a summary without them would let a repeat pass.
+        source.write(names_key(entry.key), counted.names.tobytes(), "application/octet-stream")
+        done += source.write_new(entry.summary, dump(counted.summary))
+    return done
+
+
+def make_batches(entries: Sequence[Entry], batch_bytes: float) -> list[list[Entry]]:
+    """Cut objects, in order, into batches of some `batch_bytes`, each of one object at least."""
+    batches: list[list[Entry]] = []
+    room = 0.0
+    for entry in entries:
+        if room < entry.size or not batches:
+            batches.append([])
+            room = batch_bytes
+        batches[-1].append(entry)
+        room -= entry.size
+    return batches
+
+
+def names_key(key: str) -> str:
+    """Name the object that holds the hashed names of a captured object's rows."""
+    return f"monitor/names/{key}.u64"
+
+
+def read_names(raw: bytes | None) -> NDArray[np.uint64]:
+    """Read the names of rows (n, 2): of request and prediction, and of the prediction alone."""
+    return np.frombuffer(raw or b"", dtype=np.uint64).reshape(-1, 2)
+
+
+def dump(document: object) -> bytes:
+    """Write JSON as the monitor keeps it."""
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+class _Part:
+    """The rows of one run and window, counted in batches."""
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+        self._waiting: list[Row] = []
+        self._total = drift.Summary.empty(model.baseline)
+        self.rows = 0
+        self._served = 0.0
+        self._first, self._last = math.inf, -math.inf
+        self._confidence, self._confident = 0.0, 0
+
+    def add(self, capture: Capture, rows: list[Row]) -> None:
+        """Take rows in; raises DriftError for rows that the baseline cannot count."""
+        if not rows:
+            return
+        self.rows += len(rows)
+        self._served += capture.weight * len(rows)
+        self._first, self._last = min(self._first, capture.time), max(self._last, capture.time)
+        self._waiting += rows
+        if len(self._waiting) >= BATCH_ROWS:
+            self._flush()
+
+    def _flush(self) -> None:
+        rows, self._waiting = self._waiting, []
+        if not rows:
+            return
+        outputs = [row.outputs for row in rows]
+        counted = drift.summarise(self._model.baseline, [row.values for row in rows], outputs)
+        self._total = self._total + counted
+        total, number = estimate_confidence(self._model.contract, self._model.threshold, outputs)
+        self._confidence += total
+        self._confident += number
+
+    def finish(self) -> Record:
+        """Give the part as the summary object holds it."""
+        self._flush()
+        return {
+            "rows": self.rows,
+            "served": round(self._served, 3),
+            "first": self._first,
+            "last": self._last,
+            "confidence": round(self._confidence, 6),
+            "confident": self._confident,
+            "counts": json.loads(self._total.to_json()),
+        }
