@@ -195,8 +195,10 @@ class ColumnSettings(Section):
 class Split(Section):
     """How the rows that judge the model are set apart."""
 
-    strategy: Literal["random", "time", "group"] = "random"
-    """random (stratified), time (the newest rows judge) or group (whole groups judge)."""
+    strategy: Literal["random", "time", "order", "group"] = "random"
+    """random (stratified), time (the newest rows judge by [problem] time_column), order (the same
+    for a table that is in time order but does not say the time: its last rows judge) or group
+    (whole groups judge)."""
     holdout: float = Field(default=0.25, gt=0.01, lt=0.9)
     """The share of rows that judge; search never sees them."""
     seed: int = Field(default=7, ge=0, lt=2**32)

@@ -9,6 +9,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+import pandas as pd
 from rich.markup import escape
 from rich.table import Table
 
@@ -75,12 +76,12 @@ def main(args: argparse.Namespace) -> int:
     frame = read_table(args.file, separator=separator, encoding=args.encoding, columns=columns)
     contract, findings = infer_contract(
         frame,
-        args.target,
+        _find_name(frame, args.target),
         task=args.task,
         positive=args.positive,
-        id_column=args.id_column,
-        time_column=args.time_column,
-        group_column=args.group_column,
+        id_column=_find_name(frame, args.id_column),
+        time_column=_find_name(frame, args.time_column),
+        group_column=_find_name(frame, args.group_column),
     )
     text = write_settings(
         contract,
@@ -98,6 +99,11 @@ def main(args: argparse.Namespace) -> int:
         show_findings(contract, findings)
         console.print(f"\nWrote [bold]{output}[/bold]. Next: make demo, or cdk deploy --all.")
     return 0
+
+
+def _find_name(frame: pd.DataFrame, name: str | None) -> str | None:
+    """Take a column's name as it stands or, where there is none such, without outer blanks."""
+    return name if name is None or name in frame.columns else name.strip()
 
 
 def write_checked(output: Path, text: str) -> None:
@@ -223,8 +229,9 @@ def _comment(found: ColumnFinding) -> str:
 
 def _split_lines(findings: Findings) -> list[str]:
     why = {
-        "random": 'rows judge that were drawn at random; or "time", "group"',
+        "random": 'rows judge that were drawn at random; or "time", "order", "group"',
         "time": "the newest rows judge, as they will in service",
+        "order": 'the last rows of the table judge, as if it were in time order; or "random"',
         "group": "whole groups judge, so that none is on both sides",
     }[findings.split]
     return [

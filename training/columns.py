@@ -42,6 +42,16 @@ _DATE_FORMATS = (
     "%d/%m/%Y %H:%M:%S",
     "%m/%d/%Y %H:%M:%S",
     "%Y/%m/%d %H:%M:%S",
+    "%m/%d/%Y %I:%M %p",
+    "%m/%d/%Y %I:%M:%S %p",
+    "%d.%m.%y",
+    "%d/%m/%y",
+    "%m/%d/%y",
+    "%d %b %Y",
+    "%d %B %Y",
+    "%d-%b-%Y",
+    "%b %d, %Y",
+    "%B %d, %Y",
 )
 
 
@@ -114,7 +124,8 @@ def _note_numbers(
     numbers: FloatArray, column: Column, values: Series, noted: TableProblems
 ) -> None:
     infinite = np.isinf(numbers)
-    noted.add(column, infinite, values, "hold an infinite value", "not_finite")
+    what = "hold an infinite value (leave such a cell empty)"
+    noted.add(column, infinite, values, what, "not_finite")
     finite = ~infinite & ~np.isnan(numbers)
     if column.type == "integer":
         fractional = finite & (numbers != np.floor(numbers))

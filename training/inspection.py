@@ -15,8 +15,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from core.cells import FALSE_WORDS, MISSING, TRUE_WORDS
-from core.contract import Column, ColumnType, Contract, Task
+from core.contract import LARGEST_INTEGER, Column, ColumnType, Contract, Task
 from core.errors import DataError
+from core.rows import MAX_CATEGORY_CHARACTERS, MAX_TEXT_CHARACTERS
 from core.settings import Settings
 from training.columns import (
     Series,
@@ -26,6 +27,9 @@ from training.columns import (
     parse_dates,
     spell_value,
 )
+from training.reading import WRITTEN
+from training.splits import ALIKE, MIN_CLASS_ROWS, measure_likeness
+from training.splits import Strategy as SplitStrategy
 
 Role: TypeAlias = Literal["input", "target", "id", "time", "group", "left out"]
 
@@ -51,6 +55,14 @@ _TIME_NAME = re.compile(
     r"(^|[_\s.-])(date|time|timestamp|datetime|created|created_at|updated_at|ts|event_time|when|day)$"
     r"|(Date|Time|Timestamp)$",
     re.IGNORECASE,
+)
+# A number that counts time, where its values rise from row to row or are seconds since 1970.
+_TICK_NAME = re.compile(
+    r"(^|[_\s.-])(epoch|unix|year|month|week|step|tick|t|period|round|sequence|seq)$", re.IGNORECASE
+)
+_EPOCH_SECONDS = (5e8, 2.5e9)
+_DATE = re.compile(
+    r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}|\d{1,2}[- ][A-Z][a-z]+[- ]\d{4}$|[A-Z][a-z]+ \d{1,2}, \d{4}$"
 )
 _POSITIVE_WORDS = {
     *TRUE_WORDS,
@@ -94,7 +106,7 @@ class Findings:
     rows: int
     columns: tuple[ColumnFinding, ...]
     duplicates: int
-    split: Literal["random", "time", "group"]
+    split: SplitStrategy
     classes: Mapping[str, int] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
@@ -163,6 +175,7 @@ def infer_contract(
         _inspect_column(labelled[name], str(name), roles.get(str(name)), labels, task)
         for name in frame.columns
     ]
+    findings = [_add_note(found, frame.attrs.get(WRITTEN, {})) for found in findings]
     findings = _assign_roles(labelled, findings, explicit=set(roles.values()))
     found_by_role = {
         found.role: found.name for found in findings if found.role in ("id", "time", "group")
@@ -171,14 +184,21 @@ def infer_contract(
     if not columns:
         raise DataError(
             "no column is left to learn from: "
-            + "; ".join(f"{f.name!r} is {f.role}" for f in findings[:10])
+            + "; ".join(
+                f"{f.name!r} {f.warnings[0] if f.warnings else f'is the {f.role}'}"
+                for f in findings[:10]
+            )
         )
     duplicates = count_duplicates(labelled[[column.name for column in columns]])
-    split: Literal["random", "time", "group"] = "random"
-    if "time" in found_by_role and task in ("binary", "multiclass", "regression"):
+    split: SplitStrategy = "random"
+    about_order: list[str] = []
+    if "time" in found_by_role and supervised:
         split = "time"
     elif "group" in found_by_role:
         split = "group"
+    elif labels is not None:
+        is_ordered, about_order = _judge_order(labelled, findings, labels, task)
+        split = "order" if is_ordered else "random"
     contract = Contract(
         task=task,
         columns=columns,
@@ -189,7 +209,7 @@ def infer_contract(
         group_column=found_by_role.get("group"),
         id_column=found_by_role.get("id"),
     )
-    warnings = tuple(_warn_about_table(frame, labelled, contract, counts, duplicates))
+    warnings = (*about_order, *_warn_about_table(frame, labelled, contract, counts, duplicates))
     return contract, Findings(len(frame), tuple(findings), duplicates, split, counts, warnings)
 
 
@@ -316,8 +336,10 @@ def _infer_classes(
             f"the target {target!r} of an anomaly task marks rows as normal or not; it has "
             f"{len(counts)} values: leave the target out, or name a column with two"
         )
+    if not counts:
+        raise DataError(f"no row has a value of the target {target!r}")
     if len(counts) < 2:
-        only = next(iter(counts), "nothing")
+        only = next(iter(counts))
         raise DataError(
             f"the target {target!r} has one class only, {only!r}: there is nothing to tell apart"
         )
@@ -387,6 +409,14 @@ def _inspect_column(
             name, role or "left out", None, missing, 0, warnings=("has no values",)
         )
     kind, notes = _infer_type(present, distinct)
+    if kind == "category" and role is None:
+        longest = max(len(spell_value(value)) for value in pd.unique(present))
+        if longest > MAX_CATEGORY_CHARACTERS:
+            kind = "text"
+        if longest > MAX_TEXT_CHARACTERS:
+            note = f"holds texts of up to {longest} characters, a request may hold "
+            notes = [f"{note}{MAX_TEXT_CHARACTERS}; shorten it to use it"]
+            return ColumnFinding(name, "left out", None, missing, distinct, warnings=tuple(notes))
     categories: tuple[str, ...] = ()
     if kind == "category" and not _is_identifier(present, name, kind, distinct, len(values)):
         categories = learn_categories(present)
@@ -413,8 +443,6 @@ def _inspect_column(
         notes.append("looks like another model's answer: is it known when predicting?")
     if role is None and missing > 0.95 * len(values):
         notes.append(f"is missing in {missing / len(values):.1%} of the rows")
-    if kind in ("number", "integer") and np.isinf(coerced.astype(np.float64)).any():
-        notes.append("holds infinite values; training refuses them")
     return ColumnFinding(
         name, role or "input", column, missing, distinct, low, high, examples, tuple(notes)
     )
@@ -433,6 +461,8 @@ def _infer_type(present: Series, distinct: int) -> tuple[ColumnType, list[str]]:
         if distinct == 2 and set(np.unique(numbers)) == {0.0, 1.0}:
             return "boolean", []
         whole_type = pd.api.types.is_integer_dtype(present.dtype)
+        if whole_type and np.abs(numbers).max() > LARGEST_INTEGER:
+            return "category", ["holds whole numbers too long to be exact: taken for codes"]
         return ("integer" if whole_type else "number"), []
     texts = [spell_value(value) for value in pd.unique(present)]
     words = {text.lower() for text in texts}
@@ -476,11 +506,11 @@ def _is_code(text: str) -> bool:
 def _infer_dates(texts: Sequence[str]) -> list[str] | None:
     """Say, where all texts are dates, what to know about them; None where they are not."""
     sample = texts[:50]
-    if not all(re.match(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}", text) for text in sample):
+    if not all(map(_DATE.match, sample)):
         return None
     if parse_dates(sample)[1].any() or parse_dates(texts)[1].any():
         return None
-    if re.match(r"\d{1,2}/\d{1,2}/\d{4}", texts[0]) and all(
+    if re.match(r"\d{1,2}/\d{1,2}/\d{2}", texts[0]) and all(
         int(part) <= 12 for text in texts for part in text.split("/")[:2]
     ):
         return ["day and month could be either; read as day first. Write dates as 2026-01-31"]
@@ -614,6 +644,13 @@ def _assign_roles(
     return found
 
 
+def _add_note(finding: ColumnFinding, written: Mapping[str, str]) -> ColumnFinding:
+    if finding.name not in written:
+        return finding
+    note = f"{written[finding.name]}; requests must give plain numbers"
+    return replace(finding, warnings=(*finding.warnings, note))
+
+
 def _with_role(finding: ColumnFinding, role: Role, note: str) -> ColumnFinding:
     return replace(finding, role=role, warnings=(note, *finding.warnings))
 
@@ -638,10 +675,75 @@ def _find_time(frame: pd.DataFrame, findings: list[ColumnFinding]) -> str | None
     moments = [f for f in findings if f.role == "input" and f.type == "timestamp" and not f.missing]
     for finding in moments:
         values = order_values(frame[finding.name])
-        if len(values) >= 20 and finding.distinct > 10 and bool((values[1:] >= values[:-1]).all()):
+        if finding.distinct > 10 and _is_sorted(values):
             return finding.name
     named = [f.name for f in moments if _TIME_NAME.search(f.name) and f.distinct > 10]
-    return named[0] if len(named) == 1 and len(moments) == 1 else None
+    if moments:
+        return named[0] if len(named) == 1 and len(moments) == 1 else None
+    for finding in findings:
+        numeric = finding.role in ("input", "id") and finding.type in ("number", "integer")
+        if numeric and finding.column and not finding.missing and finding.distinct > 10:
+            values = coerce_column(frame[finding.name], finding.column)
+            is_time = bool(_TIME_NAME.search(finding.name))
+            if (is_time or _TICK_NAME.search(finding.name)) and _is_sorted(values):
+                return finding.name
+            seconds = values / (1000.0 if values.min() > _EPOCH_SECONDS[1] else 1.0)
+            low, high = _EPOCH_SECONDS
+            if is_time and low < seconds.min() and seconds.max() < high:
+                return finding.name
+    return None
+
+
+def _is_sorted(values: NDArray[Any]) -> bool:
+    return len(values) >= 20 and bool((values[1:] >= values[:-1]).all())
+
+
+def _judge_order(
+    frame: pd.DataFrame,
+    findings: Sequence[ColumnFinding],
+    labels: NDArray[np.float64],
+    task: Task,
+) -> tuple[bool, list[str]]:
+    """Say whether the rows are in the order of time, though no column says so, and what to know.
+
+    They are taken to be where neighbours have like targets and no column or class explains it by
+    having been sorted by.
+    """
+    classes = task != "regression"
+    likeness = measure_likeness(labels, classes=classes)
+    if likeness < ALIKE or len(labels) < 200:
+        return False, []
+    alike = f"neighbouring rows have like targets (correlation {likeness:.2f})"
+    if classes:  # a fifth is what the last fold or the holdout is left with
+        known = len(np.unique(labels))
+        is_sorted = any(len(np.unique(part)) < known for part in np.array_split(labels, 5))
+    else:
+        is_sorted = float(np.mean(labels[1:] >= labels[:-1])) > 0.95
+    if is_sorted:
+        return False, [f"{alike}: the table is sorted by its target, or its start and end differ"]
+    for finding in findings:
+        if finding.role == "target" or finding.distinct < 2 or finding.distinct > len(labels) // 2:
+            continue
+        codes = pd.factorize(frame[finding.name])[0]
+        if int((codes[1:] != codes[:-1]).sum()) < 2 * finding.distinct:
+            name = finding.name
+            return False, [
+                f"{alike} and the table is sorted by {name!r}: if that is time, set time_column = "
+                f'"{name}" and [split] strategy = "time"; if its values own their rows, '
+                f'group_column and "group"'
+            ]
+    for finding in findings:
+        if finding.column and finding.role == "input" and finding.type in ("number", "integer"):
+            values = coerce_column(frame[finding.name], finding.column)
+            if _is_sorted(values) or _is_sorted(-values):
+                return False, [
+                    f"{alike} and the table is sorted by {finding.name!r}: if that is time, set "
+                    f'time_column = "{finding.name}" and [split] strategy = "time"'
+                ]
+    return True, [
+        f"{alike}, as rows in time order have: the last rows judge. If their order means nothing, "
+        'set [split] strategy = "random"'
+    ]
 
 
 def _find_group(frame: pd.DataFrame, findings: list[ColumnFinding]) -> str | None:
@@ -675,7 +777,12 @@ def _warn_about_table(
         name, least = min(counts.items(), key=lambda item: item[1])
         if least < 0.1 * total / max(1, len(counts) / 2):
             yield f"class {name!r} is rare: {least} of {total} rows ({least / total:.1%})"
-        if least < 10:
+        if least < MIN_CLASS_ROWS:
+            yield (
+                f"class {name!r} has {least} rows, training needs {MIN_CLASS_ROWS}: bring more, "
+                "merge it, or leave its rows out"
+            )
+        elif least < 10:
             yield f"class {name!r} has {least} rows; too few to judge a model of it"
     if len(contract.features) > len(labelled):
         yield f"there are more features ({len(contract.features)}) than rows ({len(labelled)})"

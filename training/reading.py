@@ -4,6 +4,7 @@ import codecs
 import csv
 import gzip
 import io
+import re
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -33,7 +34,18 @@ SEPARATORS = (",", ";", "\t", "|")
 _CODE = r"^0\d"  # 007 is a code, not the number 7
 _LONG_CODE = r"^[+-]?\d{16,}$"
 _SAMPLE_BYTES = 200_000
-_DECIMAL_COMMA = r"^[+-]?\d+(,\d+)?$"
+_PLAIN_DECIMAL_COMMA = r"^[+-]?\d+(,\d+)?$"
+# Numbers as people write them: 1,234.5 or 1.234,5, with one unit before or behind, as in $5 or 5 %.
+_UNIT = r"[$€£¥₹%]|USD|EUR|GBP|CHF|JPY|INR|"
+_WRITTEN = re.compile(
+    rf"([+-]?)({_UNIT})[ \u00a0]?(-?)(\d(?:[\d.,' \u00a0\u202f]*\d)?)[ \u00a0]?({_UNIT})"
+)
+_PLAIN = re.compile(r"\d+(\.\d+)?")
+_BLANK_GROUPS = r"\d{1,3}(?:[' \u00a0\u202f]\d{3})+|\d+"
+_DECIMAL_POINT = re.compile(rf"(\d{{1,3}}(,\d{{3}})+|{_BLANK_GROUPS})(\.\d+)?")
+_DECIMAL_COMMA = re.compile(rf"(\d{{1,3}}(\.\d{{3}})+|{_BLANK_GROUPS})(,\d+)?")
+# Where `read_table` keeps, in the frame's `attrs`, how such a column was read, by its name.
+WRITTEN = "written"
 
 
 def find_tables(source: Path | str | Iterable[Path | str]) -> list[Path]:
@@ -111,6 +123,8 @@ def _read_bytes(path: Path) -> bytes:
         raise DataError(f"{path.name}: cannot be read: {error}") from error
     if not content.strip():
         raise DataError(f"{path.name}: is empty")
+    if re.match(rb"(\xef\xbb\xbf)?\s*(\[\s*)?\{", content):
+        raise DataError(f"{path.name}: is JSON; save it as CSV or Parquet")
     if content[:2] == b"PK" or content[:8] == b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1":
         raise DataError(f"{path.name}: is a spreadsheet or an archive; save it as CSV")
     return content
@@ -127,7 +141,9 @@ def _read_parquet(path: Path, content: bytes) -> pd.DataFrame:
     _check_names(path, list(frame.columns))
     for name in frame.columns:
         values = frame[name]
-        if values.dtype == object and len(values) and values.map(_is_decimal).all():
+        if pd.api.types.is_timedelta64_dtype(values.dtype):
+            frame[name] = values.dt.total_seconds()
+        elif values.dtype == object and len(values) and values.map(_is_decimal).all():
             frame[name] = values.astype(np.float64)
     return frame
 
@@ -234,7 +250,8 @@ def _read_csv(path: Path, text: bytes, separator: str, columns: Sequence[str]) -
     if ragged:
         raise DataError(
             f"{path.name}: {len(ragged)} rows do not have {len(header)} fields; "
-            f"{_find_ragged(text, separator, len(header))}. Check the separator and quotes"
+            f"{_find_ragged(text, separator, len(header))}. The header is read as "
+            f"{', '.join(map(repr, header))[:80]}: check the separator, quotes and lines above it"
         )
     return table
 
@@ -269,15 +286,26 @@ def _check_names(path: Path, names: list[str]) -> None:
         else []
     )
     if twice:
-        raise DataError(f"{path.name}: more than one column is named {', '.join(map(repr, twice))}")
+        shown = ", ".join(map(repr, twice[:5])) + (", ..." if len(twice) > 5 else "")
+        raise DataError(
+            f"{path.name}: more than one column is named {shown}; "
+            "rename all but one in the file's header"
+        )
 
 
 def _type_columns(table: pa.Table, decimal_commas: bool) -> pd.DataFrame:
     """Type columns of text: whole numbers, numbers, or text; a missing cell is NaN or None."""
     typed: dict[str, Any] = {}
+    written: dict[str, str] = {}
     for name, cells in zip(table.column_names, table.columns, strict=True):
         typed[name] = type_cells(cells, decimal_commas=decimal_commas)
-    return pd.DataFrame(typed, index=pd.RangeIndex(table.num_rows))
+        if typed[name].dtype == object:
+            found = _read_written_numbers(cast("ObjectArray", typed[name]))
+            if found is not None:
+                typed[name], written[name] = found
+    frame = pd.DataFrame(typed, index=pd.RangeIndex(table.num_rows))
+    frame.attrs[WRITTEN] = written
+    return frame
 
 
 def type_cells(cells: pa.ChunkedArray, *, decimal_commas: bool = False) -> NDArray[Any]:
@@ -291,12 +319,43 @@ def type_cells(cells: pa.ChunkedArray, *, decimal_commas: bool = False) -> NDArr
     numbers = _cast_numbers(pc.if_else(absent, pa.scalar(None, pa.string()), cells))
     if numbers is None and decimal_commas:
         filled = pc.if_else(absent, pa.scalar(None, pa.string()), cells)
-        if pc.all(pc.match_substring_regex(filled, _DECIMAL_COMMA)).as_py():
+        if pc.all(pc.match_substring_regex(filled, _PLAIN_DECIMAL_COMMA)).as_py():
             numbers = _cast_numbers(pc.replace_substring(filled, ",", "."))
     if numbers is not None:
         return numbers
     missing = pc.is_in(lowered, value_set=pa.array(MISSING))
     return _share_texts(pc.if_else(missing, pa.scalar(None, pa.string()), cells))
+
+
+def _read_written_numbers(cells: ObjectArray) -> tuple[FloatArray, str] | None:
+    """Read numbers with grouped digits, decimal commas or a unit, if all cells are written alike.
+
+    Gives float64 (missing: NaN) and an example of how a cell was read.
+    """
+    codes, distinct = pd.factorize(cells, use_na_sentinel=True)
+    parts: dict[int, tuple[str, ...]] = {}
+    for place, text in enumerate(distinct):
+        match = _WRITTEN.fullmatch(text)
+        if match is not None:
+            parts[place] = match.groups()
+        elif text.lower() not in MISSING_AMONG_NUMBERS:
+            return None
+    digits = [part[3] for part in parts.values()]
+    units = {part[1] + part[4] for part in parts.values() if part[3].strip("0.,")}
+    is_code = any(re.match(r"0\d", text) for text in digits)
+    if len(units) != 1 or is_code or (units == {""} and all(map(_PLAIN.fullmatch, digits))):
+        return None
+    if all(map(_DECIMAL_POINT.fullmatch, digits)):
+        plain = [re.sub(r"[,' \u00a0\u202f]", "", text) for text in digits]
+    elif all(map(_DECIMAL_COMMA.fullmatch, digits)):
+        plain = [re.sub(r"[.' \u00a0\u202f]", "", text).replace(",", ".") for text in digits]
+    else:
+        return None
+    numbers = np.full(len(distinct) + 1, np.nan)
+    for (place, (sign, _, minus, _, _)), text in zip(parts.items(), plain, strict=True):
+        numbers[place] = float(f"-{text}" if "-" in sign + minus else text)
+    first = next(iter(parts))
+    return numbers[codes], f"{distinct[first]!r} is read as {numbers[first]:.15g}"
 
 
 def _cast_numbers(cells: pa.ChunkedArray) -> NDArray[Any] | None:
@@ -310,8 +369,7 @@ def _cast_numbers(cells: pa.ChunkedArray) -> NDArray[Any] | None:
     zeros = cells.filter(pc.starts_with(cells, "0"))
     if pc.any(pc.match_substring_regex(zeros, _CODE)).as_py():
         return None
-    finite = numbers[np.isfinite(numbers)]
-    if len(finite) and np.abs(finite).max() > LARGEST_INTEGER:
+    if (np.abs(numbers) > LARGEST_INTEGER).any():
         if pc.any(pc.match_substring_regex(cells, _LONG_CODE)).as_py():
             return None  # digits beyond float64: a code, not a quantity
     elif not cells.null_count:

@@ -15,12 +15,15 @@ from numpy.typing import NDArray
 
 from core.errors import TrainingError
 
-Strategy = Literal["random", "time", "group"]
+Strategy = Literal["random", "time", "order", "group"]
 FloatArray: TypeAlias = NDArray[np.float64]
 IntArray: TypeAlias = NDArray[np.intp]
 
 MIN_HOLDOUT_ROWS = 3
+MIN_CLASS_ROWS = 4
 MIN_TRAIN_ROWS = 6
+# From this likeness of neighbours' labels on, a random split tells the future too well.
+ALIKE = 0.2
 _SMALLEST_NAN = np.uint64(0x7FF8000000000000)
 
 
@@ -56,6 +59,24 @@ def hash_values(values: Sequence[object] | NDArray[Any], seed: int) -> FloatArra
     return _to_unit(state)[inverse]
 
 
+def measure_likeness(labels: FloatArray, *, classes: bool) -> float:
+    """Measure how alike the labels of neighbouring rows are: 0 as if shuffled, 1 the same.
+
+    For classes the share of equal neighbours beyond chance, for numbers the correlation of their
+    ranks at lag one; 0 where that is within what chance gives so many rows.
+    """
+    n = len(labels)
+    if n < 2 or float(np.ptp(labels)) == 0.0:
+        return 0.0
+    if classes:
+        chance = float(((np.unique(labels, return_counts=True)[1] / n) ** 2).sum())
+        likeness = (float((labels[1:] == labels[:-1]).mean()) - chance) / (1.0 - chance)
+    else:
+        ranks = np.argsort(np.argsort(labels, kind="stable"), kind="stable").astype(np.float64)
+        likeness = float(np.corrcoef(ranks[1:], ranks[:-1])[0, 1])
+    return likeness if likeness > 4.0 / np.sqrt(n) else 0.0
+
+
 def split_rows(
     matrix: FloatArray,
     *,
@@ -68,12 +89,13 @@ def split_rows(
 ) -> Split:
     """Split into training and holdout rows.
 
-    `strata` are class indices (random only); `times` are seconds, `groups` any values; each has one
-    entry a row. Raises TrainingError if a side would be too small to mean anything.
+    `strata` are class indices (random only); `times` are seconds (strategy "order": the positions
+    of the rows), `groups` any values; each has one entry a row. Raises TrainingError if a side
+    would be too small to mean anything.
     """
     n = len(matrix)
-    if strategy == "time":
-        split = _split_by_time(matrix, holdout, times)
+    if strategy in ("time", "order"):
+        split = _split_by_time(strategy, holdout, times)
     elif strategy == "group":
         split = _split_by_group(n, holdout, seed, groups)
     else:
@@ -101,7 +123,7 @@ def unseen_by(
     judged by the same cut, which leaves out some that it never saw but none that it did.
     """
     strategy, seed = record["strategy"], int(record["seed"])
-    if strategy == "time":
+    if strategy in ("time", "order"):
         return np.zeros(len(matrix), dtype=bool) if times is None else times >= float(record["cut"])
     if strategy == "group":
         if groups is None:
@@ -195,7 +217,7 @@ def _split_at_random(
     return Split(np.flatnonzero(~held), np.flatnonzero(held), np.arange(n), record)
 
 
-def _split_by_time(matrix: FloatArray, holdout: float, times: FloatArray | None) -> Split:
+def _split_by_time(strategy: Strategy, holdout: float, times: FloatArray | None) -> Split:
     if times is None or not np.isfinite(times).any():
         raise TrainingError(
             'split strategy "time" needs a time column: set [problem] time_column, '
@@ -214,7 +236,7 @@ def _split_by_time(matrix: FloatArray, holdout: float, times: FloatArray | None)
     # Neighbours in time are alike: the bootstrap resamples blocks of them, about n^(1/3) rows each.
     rank = np.argsort(np.argsort(known, kind="stable"), kind="stable")
     length = max(1, round(float(held.sum()) ** (1 / 3)))
-    record = {"strategy": "time", "seed": 0, "holdout": holdout, "cut": cut, "block_rows": length}
+    record = {"strategy": strategy, "seed": 0, "holdout": holdout, "cut": cut, "block_rows": length}
     return Split(np.flatnonzero(~held), np.flatnonzero(held), rank // length, record)
 
 

@@ -61,7 +61,15 @@ from training.objectives import (
     silhouettes,
 )
 from training.search import Checkpoint, Folds, Searched, search
-from training.splits import Split, make_folds, split_rows, unseen_by
+from training.splits import (
+    ALIKE,
+    MIN_CLASS_ROWS,
+    Split,
+    make_folds,
+    measure_likeness,
+    split_rows,
+    unseen_by,
+)
 
 FloatArray: TypeAlias = NDArray[np.float64]
 IntArray: TypeAlias = NDArray[np.intp]
@@ -70,10 +78,11 @@ FOLDS = 3
 MANY_ROWS = 20_000  # from here on one validation block says enough, and is searched on
 SEARCH_ROWS = 60_000
 SMALL_CELLS = 500_000  # below, threads cost more than they save
-MIN_CLASS_ROWS = 4
+LARGEST_TARGET = 1e100  # in size; sums of squared errors must stay finite
 GOLDEN_ROWS = 24
 GOLDEN_TOLERANCE = 1e-9
 BACKGROUND_ROWS = 1
+MIN_BASELINE_ROWS = 20  # to train on; the monitor's baseline refuses fewer
 SUPERVISED = ("binary", "multiclass", "regression")
 
 # USD an hour on demand, us-east-1, list prices of 2025 (Amazon SageMaker pricing page, training).
@@ -122,6 +131,7 @@ class Data:
     frame: pd.DataFrame
     matrix: FloatArray
     labels: FloatArray | None
+    positions: FloatArray
     times: FloatArray | None
     groups: NDArray[Any] | None
     fresh: NDArray[np.bool_]
@@ -134,6 +144,12 @@ class Data:
         if not self.contract.is_classification or self.labels is None:
             return None
         return self.labels.astype(np.intp)
+
+    def order(self, strategy: str) -> FloatArray | None:
+        """Give what a split by `strategy` puts the rows in order by, or None."""
+        if strategy in ("random", "group"):
+            return None
+        return self.positions if strategy == "order" else self.times
 
 
 @dataclass(frozen=True)
@@ -229,6 +245,7 @@ def read_data(job: Job, log: Log) -> Data:
         frame=table,
         matrix=tables.encode_table(table, contract),
         labels=labels,
+        positions=checked.positions.astype(np.float64),
         times=_read_times(table, contract),
         groups=_read_groups(table, contract),
         fresh=fresh,
@@ -315,15 +332,40 @@ def split_data(job: Job, data: Data, log: Log) -> Split:
         raise TrainingError(
             f"the target {data.contract.target!r} has the same value in every row: nothing to learn"
         )
+    if data.contract.task == "regression" and data.labels is not None and len(data.labels):
+        low, high = float(data.labels.min()), float(data.labels.max())
+        if max(abs(low), abs(high)) > LARGEST_TARGET or high - low < 1 / LARGEST_TARGET:
+            raise TrainingError(
+                f"the target {data.contract.target!r} goes from {low:.6g} to {high:.6g}, of which "
+                "float64 cannot square the errors: give it in another unit"
+            )
+    needed = math.ceil(MIN_BASELINE_ROWS / (1.0 - settings.holdout))
+    if len(data.frame) < needed:
+        raise TrainingError(
+            f"the table has {len(data.frame)} usable rows; at least {needed} are needed, "
+            f"{MIN_BASELINE_ROWS} of them to train on: bring more"
+        )
     split = split_rows(
         data.matrix,
         strategy=settings.strategy,
         holdout=settings.holdout,
         seed=settings.seed,
         strata=data.strata,
-        times=data.times,
+        times=data.order(settings.strategy),
         groups=data.groups,
     )
+    if settings.strategy == "random" and data.labels is not None:
+        likeness = measure_likeness(data.labels, classes=data.contract.is_classification)
+        if likeness >= ALIKE:
+            log.say(
+                f"warning: neighbouring rows have like targets (correlation {likeness:.2f}): if "
+                'the rows are in time order, [split] strategy = "order" judges as service will'
+            )
+    if len(split.train) < MIN_BASELINE_ROWS:
+        raise TrainingError(
+            f"the split leaves {len(split.train)} rows to train on; at least {MIN_BASELINE_ROWS} "
+            "are needed: bring more rows, or change [split]"
+        )
     log.say(
         f"split {settings.strategy}: {len(split.train)} rows to train on, {len(split.holdout)} "
         f"held out"
@@ -411,6 +453,7 @@ def _candidates(job: Job, contract: Contract, rows: int) -> dict[str, Candidate]
 
 def _folds(job: Job, data: Data, rows: IntArray) -> list[tuple[IntArray, IntArray]]:
     strategy = job.settings.split.strategy
+    order = data.order(strategy)
     folds = FOLDS
     if data.strata is not None:
         folds = max(2, min(FOLDS, int(np.bincount(data.strata[rows]).min())))
@@ -419,7 +462,7 @@ def _folds(job: Job, data: Data, rows: IntArray) -> list[tuple[IntArray, IntArra
         folds=folds,
         seed=job.settings.split.seed,
         strata=None if data.strata is None else data.strata[rows],
-        order=data.times[rows] if strategy == "time" and data.times is not None else None,
+        order=None if order is None else order[rows],
         groups=data.groups[rows] if strategy == "group" and data.groups is not None else None,
     )
     return made[-1:] if len(rows) > MANY_ROWS else made
@@ -783,7 +826,7 @@ def _unseen_rows(champion: Champion, data: Data, split: Split) -> NDArray[np.boo
         champion.split,
         _champion_matrix(champion, data, every),
         strata=strata,
-        times=data.times,
+        times=data.order(str(champion.split["strategy"])),
         groups=data.groups,
     )
     return unseen[split.holdout]
@@ -870,8 +913,9 @@ def build_baseline(data: Data, split: Split, model: Model) -> bytes:
     contract = model.contract
     columns = {name: data.frame[name].to_numpy()[split.train] for name in contract.column_names}
     times = None
-    if data.times is not None and np.isfinite(data.times[split.train]).all():
-        times = data.times[split.train].tolist()
+    order = data.positions if split.record["strategy"] == "order" else data.times
+    if order is not None and np.isfinite(order[split.train]).all():
+        times = order[split.train].tolist()
     baseline = drift.build_baseline(
         contract,
         columns,

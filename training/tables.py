@@ -56,10 +56,12 @@ class CheckedTable:
 
     `frame` holds the contract's columns as `coerce_column` gives them, then, where the table has
     them, the target, the time (datetime64[us] or float64), the group and the id. Rows without a
-    target are left out of a supervised task's. `quality` is JSON-ready.
+    target are left out of a supervised task's. `positions` says which rows of the given table its
+    rows were. `quality` is JSON-ready.
     """
 
     frame: pd.DataFrame
+    positions: NDArray[np.intp]
     quality: dict[str, Any]
 
     @property
@@ -101,7 +103,8 @@ def check_table(frame: pd.DataFrame, contract: Contract) -> CheckedTable:
     table = pd.DataFrame(cleaned, index=pd.RangeIndex(len(frame)))
     if not labelled.all():
         table = table[labelled].reset_index(drop=True)
-    return CheckedTable(table, _measure_quality(frame, table, contract, labelled))
+    quality = _measure_quality(frame, table, contract, labelled)
+    return CheckedTable(table, np.flatnonzero(labelled), quality)
 
 
 def _check_presence(frame: pd.DataFrame, needed: Iterable[str], problems: TableProblems) -> None:

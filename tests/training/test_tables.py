@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.contract import LARGEST_INTEGER, Column, Contract
+from core.contract import LARGEST_INTEGER, Column, Contract, Task
 from core.errors import ContractError, DataError
 from core.settings import read_settings
 from training.columns import coerce_column, parse_dates
@@ -123,6 +123,42 @@ def test_decimal_commas_are_numbers_where_the_comma_does_not_separate(tmp_path: 
     assert frame["a"].tolist() == [1.5, -2.25]
 
 
+@pytest.mark.parametrize(
+    ("cells", "values"),
+    [
+        (["$1,234.50", "-$5", "0", ""], [1234.5, -5.0, 0.0, None]),
+        (["1.234,5", "7", "n/a"], [1234.5, 7.0, None]),
+        (["3,14", "2,5"], [3.14, 2.5]),
+        (["12 345 678", "1 234.5"], [12345678.0, 1234.5]),
+        (["5 %", "7.5%"], [5.0, 7.5]),
+        (["19,90 €", "1.050,00 €"], [19.9, 1050.0]),
+        (["$5", "€6"], None),
+        (["5%", "6"], None),
+        (["1,234", "12,34,5"], None),
+        (["01,234", "5"], None),
+        (["12.03.2024", "1,5"], None),
+        (["555-1234", "1,000"], None),
+        (["12345678901234567890", "1"], None),
+    ],
+)
+def test_numbers_as_people_write_them_are_numbers_if_all_are_written_alike(
+    tmp_path: Path, cells: list[str], values: list[float | None] | None
+) -> None:
+    """Grouped digits, decimal commas, one unit; codes, dates and mixed units stay text."""
+    text = "v,w\n" + "".join(f'"{cell}",0\n' for cell in cells)
+    frame = read_table(write(tmp_path / "t.csv", text))
+
+    if values is None:
+        assert frame["v"].tolist() == cells
+        return
+    assert [None if pd.isna(v) else v for v in frame["v"]] == values
+    many = pd.concat([frame] * 20, ignore_index=True)
+    many["y"] = np.random.default_rng(0).normal(size=len(many))
+    many.attrs = frame.attrs
+    _, findings = infer_contract(many, "y")
+    assert f"{cells[0]!r} is read as {values[0]:.15g}" in find(findings.columns, "v").warnings[0]
+
+
 def test_a_header_may_stand_below_blank_lines_and_hold_line_breaks(tmp_path: Path) -> None:
     """What spreadsheets export is read; a column without a name gets one."""
     frame = read_table(write(tmp_path / "t.csv", '\n\n"net\namount",,c\n1,2,"x\ny"\n'))
@@ -147,6 +183,8 @@ def test_numbers_are_read_exactly(tmp_path: Path) -> None:
         (b"a,a\n1,2\n", "more than one column is named 'a'"),
         (b"a,b\n1,2\n3\n", "1 rows do not have 2 fields; line 3 has 1"),
         (b"a,b\n1,2\n3,4,5\n", "do not have 2 fields"),
+        (b"# exported\na,b\n1,2\n", "The header is read as '# exported': check"),
+        (b'[{"a": 1}, {"a": 2}]', "is JSON"),
         (b"PK\x03\x04rest", "spreadsheet"),
         (b"PAR1 but not really", "Parquet"),
         (b"\x1f\x8bbroken", "cannot be read"),
@@ -345,6 +383,78 @@ def test_rows_in_time_order_are_split_by_time_and_owners_by_group() -> None:
     contract, findings = infer_contract(frame, "y")
     assert (contract.group_column, findings.split) == ("patient_id", "group")
     assert contract.column_names == ("x",)
+
+
+@pytest.mark.parametrize("name", ["date", "event_time", "year", "unix"])
+def test_a_number_that_counts_time_is_the_time(name: str) -> None:
+    """Rising from row to row under such a name, or seconds since 1970 in any order."""
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"x": rng.normal(size=300), "y": rng.normal(size=300)})
+    contract, findings = infer_contract(frame.assign(**{name: np.arange(300) // 4}), "y")
+    assert (contract.time_column, findings.split) == (name, "time")
+    contract, _ = infer_contract(frame.assign(**{name: rng.integers(0, 30, 300)}), "y")
+    assert contract.time_column is None
+    contract, _ = infer_contract(frame.assign(time=rng.integers(1.6e12, 1.7e12, 300)), "y")
+    assert contract.time_column == "time"
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
+def test_rows_in_time_order_without_a_time_are_split_in_their_order(task: Task) -> None:
+    """Neighbours with like targets say so, but not where sorting made them neighbours."""
+    rng = np.random.default_rng(5)
+    rows = 2000
+    walk = np.zeros(rows)
+    for i in range(1, rows):
+        walk[i] = 0.9 * walk[i - 1] + rng.normal()
+    target: Any = walk
+    if task != "regression":
+        cuts = {"binary": [0.0], "multiclass": [-1.0, 1.0]}[task]
+        target = np.digitize(walk, cuts).astype(str)
+    frame = pd.DataFrame({"x": rng.normal(size=rows), "c": rng.choice(["a", "b"], rows)})
+    frame["y"] = target
+
+    def split_of(table: pd.DataFrame) -> tuple[str, str]:
+        _, findings = infer_contract(table.reset_index(drop=True), "y", task=task)
+        return findings.split, " ".join(findings.warnings)
+
+    ordered, said = split_of(frame)
+    assert ordered == "order"
+    assert "like targets" in said
+    shuffled, said = split_of(frame.sample(frac=1.0, random_state=1))
+    assert (shuffled, "like targets" in said) == ("random", False)
+    by_target, said = split_of(frame.sort_values("y"))
+    assert (by_target, "like targets" in said) == ("random", True)
+    blocks = frame.assign(place=np.arange(rows) // 100).astype({"place": str})
+    by_place, said = split_of(blocks)
+    assert (by_place, "sorted by 'place'" in said) == ("random", True)
+    steps = frame.assign(level=np.arange(rows) / 7.0)
+    by_level, said = split_of(steps)
+    assert (by_level, "sorted by 'level'" in said) == ("random", True)
+
+
+def test_columns_that_no_request_may_hold_are_left_out_or_read_as_text() -> None:
+    """Long texts, and whole numbers beyond float64, do not end in a refusal."""
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"x": rng.normal(size=60), "y": ["a", "b"] * 30})
+    frame["letter"] = ["w " * 600, "v " * 600, "u"] * 20
+    frame["book"] = ["w" * 10_001, "v"] * 30
+    frame["code"] = (2**60 + rng.integers(0, 4, 60)).astype(np.int64)
+    frame["wait"] = pd.to_timedelta(rng.integers(0, 99, 60), unit="s").total_seconds()
+    contract, findings = infer_contract(frame, "y")
+
+    kinds = {column.name: column.type for column in contract.columns}
+    assert kinds == {"x": "number", "letter": "text", "code": "category", "wait": "number"}
+    assert "10001 characters" in find(findings.columns, "book").warnings[0]
+    check_table(frame, contract)
+
+
+def test_durations_of_parquet_are_seconds(tmp_path: Path) -> None:
+    """A timedelta is a number; a missing one is missing."""
+    waits = pd.to_timedelta([90, None, 0.5], unit="s")
+    pd.DataFrame({"wait": waits}).to_parquet(tmp_path / "t.parquet")
+
+    assert read_table(tmp_path / "t.parquet")["wait"].tolist()[::2] == [90.0, 0.5]
+    assert read_table(tmp_path / "t.parquet")["wait"].isna().tolist() == [False, True, False]
 
 
 def test_imbalance_duplicates_and_unlabelled_rows_are_reported() -> None:
@@ -636,6 +746,12 @@ def test_iso_dates_are_read_as_python_reads_them(moments: list[datetime]) -> Non
         ["2024/01/31"],
         ["2024-01-31"],
         ["31-01-2024"],
+        ["31 Jan 2024"],
+        ["31-Jan-2024"],
+        ["January 31, 2024"],
+        ["Jan 31, 2024"],
+        ["31.01.24"],
+        ["01/31/2024 12:00 AM"],
     ],
 )
 def test_customary_dates_are_read(texts: list[str]) -> None:
@@ -644,6 +760,8 @@ def test_customary_dates_are_read(texts: list[str]) -> None:
 
     assert not bad.any()
     assert parsed[0] == np.datetime64("2024-01-31")
+    frame = pd.DataFrame({"at": texts * 20, "x": range(7, 47, 2), "y": [0.5, 1.5] * 10})
+    assert find(infer_contract(frame, "y")[1].columns, "at").type == "timestamp"
 
 
 def test_lists_in_cells_are_refused() -> None:
