@@ -12,7 +12,7 @@ from __future__ import annotations
 import io
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +30,8 @@ from bench.serving import (
 from core.bundle import Bundle
 from core.contract import Contract
 from core.scoring import Job, Unit
-from lambdas.score.model import Engine, Model, Tables
-from lambdas.score.onnx import OnnxEngine
+from lambdas.score.model import Model
+from lambdas.score.onnx import open_onnx
 from lambdas.score.service import Found, score
 
 KEY = "batch/in/rows.jsonl"
@@ -54,17 +54,13 @@ def _measure(rows: int, repetitions: int) -> dict[str, Any]:
     exported = export_model(model, contract, drawn[0], threshold=0.5)
     fresh, _ = _draw(rows, seed=1)
     lines = b"".join(orjson.dumps(_row(contract, row)) + b"\n" for row in fresh)
-    engines: dict[str, Callable[[Bundle, Contract], Engine]] = {
-        "table": Tables,
-        "onnx": OnnxEngine,
-    }
     outputs: dict[str, bytes] = {}
     best: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "model"
         _write_bundle(folder, contract, exported.model_json, exported.onnx)
         bundle = Bundle.from_folder(folder)
-        models = {name: Model(bundle, opened) for name, opened in engines.items()}
+        models = {"table": Model(bundle), "onnx": Model(bundle, open_onnx)}
         for _ in range(repetitions):
             for name, opened in models.items():
                 seconds, outputs[name] = _time_unit(opened, lines)

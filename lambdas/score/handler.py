@@ -2,15 +2,17 @@
 
 import functools
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from core.bundle import Bundle
 from core.scoring import Job, Unit
 from lambdas.score.env import Environment
-from lambdas.score.model import Model
 from lambdas.score.planning import plan
 from lambdas.score.ports import Store
 from lambdas.score.service import finish, give_up, score
+
+if TYPE_CHECKING:
+    from lambdas.score.model import Model
 
 # What is left of a call's time when Plan stops and asks to be called again.
 MARGIN_SECONDS = 60.0
@@ -22,13 +24,16 @@ def _store() -> Store:
 
 
 @functools.lru_cache(maxsize=1)
-def _model(model_uri: str) -> Model:
+def _model(model_uri: str) -> "Model":
+    # numpy and msgspec take a moment to import, which planning need not wait for.
+    from lambdas.score.model import Model
+
     folder = model_uri.rstrip("/")
     bundle = Bundle(lambda name: _store().get(f"{folder}/{name}"))
     if Environment.read().engine == "onnx":
-        from lambdas.score.onnx import OnnxEngine
+        from lambdas.score.onnx import open_onnx
 
-        return Model(bundle, OnnxEngine)
+        return Model(bundle, open_onnx)
     return Model(bundle)
 
 

@@ -10,6 +10,8 @@ import pyarrow.parquet as pq
 from core.contract import Contract
 from core.errors import DataError
 from core.scoring import Unit
+from lambdas.score.columns import Matrix, Values
+from lambdas.score.records import Part
 from lambdas.score.service import Found, Store
 
 READ_ROWS = 4096
@@ -66,20 +68,42 @@ def measure_row_groups(store: Store, bucket: str, found: Found) -> list[tuple[in
 
 def read_row_groups(
     store: Store, bucket: str, found: Found, unit: Unit, contract: Contract
-) -> Iterator[list[Any]]:
+) -> Iterator[Part]:
     """Give the rows of some row groups, in blocks."""
     file = _open(store, bucket, found)
     types = {column.name: column.type for column in contract.columns}
+    identifier = contract.id_column
     try:
         for batch in file.iter_batches(READ_ROWS, row_groups=range(unit.start, unit.end)):
             names = batch.schema.names
-            columns = [
-                _to_values(column, types.get(name, ""))
+
+            def row(place: int, batch: Any = batch, names: list[str] = names) -> dict[str, Any]:
+                return {
+                    name: _to_values(column.slice(place, 1), types.get(name, ""))[0]
+                    for name, column in zip(names, batch.columns, strict=True)
+                }
+
+            columns = {
+                name: _to_columns(column, types[name]) if name in types else ()
                 for name, column in zip(names, batch.columns, strict=True)
-            ]
-            yield [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
+            }
+            named = None
+            if identifier in names:
+                named = _to_values(batch.column(names.index(identifier)), "")
+            yield Part(batch.num_rows, columns, named, (), row, {})
     except pa.ArrowException as error:
         raise DataError(f"{found.key} cannot be read: {error}") from error
+
+
+def _to_columns(column: Any, kind: str) -> Values:
+    """Give a column's values for encoding: numbers as an array, anything else as they are."""
+    arrow = column.type
+    if kind in ("number", "integer") and (
+        pa.types.is_floating(arrow) or pa.types.is_integer(arrow)
+    ):
+        numbers: Matrix = column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+        return numbers
+    return _to_values(column, kind)
 
 
 def _to_values(column: Any, kind: str) -> list[Any]:
@@ -98,11 +122,9 @@ def _to_values(column: Any, kind: str) -> list[Any]:
     return cast("list[Any]", column.to_pylist())
 
 
-def write_parquet(names: Sequence[str], records: Sequence[Sequence[Any]]) -> bytes:
-    """Write records as a Parquet file."""
-    columns = [pa.array(list(values)) for values in zip(*records, strict=True)]
-    if not columns:
-        columns = [pa.array([], pa.string()) for _ in names]
+def write_parquet(names: Sequence[str], columns: Sequence[Sequence[Any]]) -> bytes:
+    """Write columns as a Parquet file."""
+    arrays = [pa.array(values) if values else pa.array([], pa.string()) for values in columns]
     sink = io.BytesIO()
-    pq.write_table(pa.table(columns, names=list(names)), sink, compression="zstd")
+    pq.write_table(pa.table(arrays, names=list(names)), sink, compression="zstd")
     return sink.getvalue()

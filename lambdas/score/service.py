@@ -4,13 +4,15 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import orjson
 
 from core.errors import Problem
 from core.scoring import Job, Receipt, Unit, split_uri
-from lambdas.score.model import Model
+
+if TYPE_CHECKING:
+    from lambdas.score.model import Model
 
 MANIFEST_BYTES = 64 * 2**20
 LOOKS_AT_ONCE = 32
@@ -60,7 +62,7 @@ def find_receipt(job: Job, unit: Unit, store: Store) -> Receipt | None:
     return receipt if receipt is not None and receipt.unit == unit.digest(job) else None
 
 
-def score(job: Job, unit: Unit, store: Store, open_model: Callable[[], Model]) -> dict[str, Any]:
+def score(job: Job, unit: Unit, store: Store, open_model: "Callable[[], Model]") -> dict[str, Any]:
     """Score a unit, unless it is done already.
 
     The refused rows are written first and the output last: it holds the receipt, so whatever
@@ -77,13 +79,13 @@ def score(job: Job, unit: Unit, store: Store, open_model: Callable[[], Model]) -
     refused: list[tuple[int, Problem]] = []
     rows = scored = 0
     for block in Reader(job, model.contract, store).read(unit):
-        result = model.score(block.ids, block.rows)
-        output.add([result.answers[place] for place in sorted(result.answers)])
-        rows += len(block.rows) + len(block.broken)
-        scored += len(result.answers)
+        places, outputs, unseen, problems = model.score(block)
+        output.add([block.ids[place] for place in places], outputs, unseen)
+        rows += len(block.numbers) + len(block.broken)
+        scored += len(places)
         found = list(block.broken)
-        for place, problems in result.problems.items():
-            found += [(block.numbers[place], problem) for problem in problems]
+        for place, reasons in problems.items():
+            found += [(block.numbers[place], reason) for reason in reasons]
         refused += sorted(found, key=lambda entry: entry[0])
     receipt = Receipt(unit.digest(job), rows, scored, rows - scored)
     if refused:
