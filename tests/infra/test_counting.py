@@ -22,7 +22,8 @@ def test_a_batch_that_fails_does_not_stop_the_others_nor_the_judgement() -> None
     child = count["ItemProcessor"]["States"]["CountBatch"]
     assert child["Retry"][0] == {**child["Retry"][0], "ErrorEquals": ["States.ALL"]}
     assert child["Retry"][0]["MaxAttempts"] >= 3
-    assert count["ToleratedFailurePercentage"] == 100
+    assert child["Catch"][0] == {"ErrorEquals": ["States.ALL"], "Next": "LeaveToJudge"}
+    assert count["ItemProcessor"]["States"]["LeaveToJudge"]["Type"] == "Pass"
     assert count["Next"] == count["Catch"][0]["Next"] == "Judge"
     assert count["ResultPath"] is count["Catch"][0]["ResultPath"] is None
 
