@@ -59,44 +59,44 @@ class Encoder:
         self._columns = [(column, _choose(column)) for column in contract.columns]
         self._width = len(contract.features)
 
-    def encode(self, columns: Mapping[str, Values], count: int) -> tuple[Matrix, Mask]:
+    def encode(
+        self, columns: Mapping[str, Values], count: int, *, typed: bool = False
+    ) -> tuple[Matrix, Mask]:
         """Encode `count` rows; give the matrix, and which of its rows are plain.
 
-        A column that is absent is missing from every row.
+        A column that is absent is missing from every row. `typed` vouches for the values' types.
+        The matrix is laid out by columns.
         """
-        matrix = numpy.empty((count, self._width), dtype=numpy.float64)
+        matrix = numpy.empty((self._width, count), dtype=numpy.float64)
         plain = numpy.ones(count, dtype=numpy.bool_)
         absent = (None,) * count
         place = 0
         for column, encode in self._columns:
             values = columns.get(column.name, absent)
-            if isinstance(values, numpy.ndarray):
-                good = None
-            else:
-                values, good = _sift(values, _ALLOWED[column.type])
+            if not (typed or isinstance(values, numpy.ndarray)):
+                values, other = _sift(values, _ALLOWED[column.type])
+                if other is not None:
+                    plain &= ~other
             encoded, bad = encode(values)
-            end = place + (encoded.shape[1] if encoded.ndim == 2 else 1)
-            matrix[:, place:end] = encoded if encoded.ndim == 2 else encoded[:, None]
-            if good is not None:
-                plain &= good
-            if bad is not None:
-                plain &= ~bad
+            plain &= ~bad
+            end = place + (len(encoded) if encoded.ndim == 2 else 1)
+            matrix[place:end] = encoded
             if not column.missing:
-                plain &= ~numpy.isnan(matrix[:, place])
+                plain &= ~numpy.isnan(matrix[place])
             place = end
-        return matrix, plain
+        return matrix.T, plain
 
 
 def _sift(values: Sequence[Any], allowed: frozenset[type]) -> tuple[Sequence[Any], Mask | None]:
-    """Put None for values of other types; say which are of these, or None where all of them are."""
+    """Put None for values of other types, and say which these are; None where there are none."""
     if allowed.issuperset(map(type, values)):
         return values, None
-    good = numpy.array([type(value) in allowed for value in values])
-    return [value if type(value) in allowed else None for value in values], good
+    other = numpy.array([type(value) not in allowed for value in values])
+    return [value if type(value) in allowed else None for value in values], other
 
 
-# Of values: encoded, and which of them are not plain, or None where all of them are.
-_Encode = Callable[[Any], tuple[Matrix, Mask | None]]
+# Of values: encoded, of shape (rows,) or (features, rows), and which of them are not plain.
+_Encode = Callable[[Any], tuple[Matrix, Mask]]
 
 
 def _choose(column: Column) -> _Encode:
@@ -116,7 +116,7 @@ def _encode_categories(column: Column) -> _Encode:
     codes[None] = numpy.nan
     unseen = float(len(column.categories))
 
-    def encode(values: Sequence[str | None]) -> tuple[Matrix, Mask | None]:
+    def encode(values: Sequence[str | None]) -> tuple[Matrix, Mask]:
         found = map(codes.get, values, repeat(unseen))
         encoded = numpy.fromiter(found, dtype=numpy.float64, count=len(values))
         new = encoded == unseen
@@ -128,13 +128,13 @@ def _encode_categories(column: Column) -> _Encode:
     return encode
 
 
-def _encode_booleans(values: Sequence[Any]) -> tuple[Matrix, Mask | None]:
+def _encode_booleans(values: Sequence[Any]) -> tuple[Matrix, Mask]:
     found = map(_BOOLEANS.get, values, repeat(numpy.inf))
     encoded = numpy.fromiter(found, dtype=numpy.float64, count=len(values))
     return encoded, numpy.isinf(encoded)
 
 
-def _encode_numbers(column: Column, values: Values) -> tuple[Matrix, Mask | None]:
+def _encode_numbers(column: Column, values: Values) -> tuple[Matrix, Mask]:
     try:
         encoded = numpy.asarray(values, dtype=numpy.float64)
     except OverflowError:
@@ -152,13 +152,13 @@ def _encode_numbers(column: Column, values: Values) -> tuple[Matrix, Mask | None
 
 def _expand(
     values: Sequence[Any], width: int, encode: Callable[[Any], Sequence[float] | None]
-) -> tuple[Matrix, Mask | None]:
+) -> tuple[Matrix, Mask]:
     """Encode values of several features one by one; None for one that is not plain."""
     missing = (numpy.nan,) * width
     found = [missing if value is None else encode(value) for value in values]
     bad = numpy.array([parts is None for parts in found], dtype=numpy.bool_)
     rows = [missing if parts is None else parts for parts in found]
-    return numpy.array(rows, dtype=numpy.float64).reshape(len(rows), width), bad
+    return numpy.array(rows, dtype=numpy.float64).reshape(len(rows), width).T, bad
 
 
 def _encode_moment(value: datetime | str) -> Sequence[float] | None:

@@ -49,7 +49,7 @@ class Model:
 
     def score(self, block: Block) -> Scored:
         """Score every row that the contract accepts, and name what is wrong with the others."""
-        matrix, plain = self._encoder.encode(block.columns, len(block.numbers))
+        matrix, plain = self._encoder.encode(block.columns, len(block.numbers), typed=block.typed)
         plain[list(block.odd)] = False
         problems: dict[int, list[Problem]] = {}
         rest: list[int] = numpy.flatnonzero(~plain).tolist()

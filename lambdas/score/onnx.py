@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import numpy
 import onnxruntime
 
 from core.bundle import ONNX, Bundle
@@ -28,7 +29,8 @@ def open_onnx(bundle: Bundle) -> Callable[[Matrix], Matrix]:
         raise EngineError(f"onnxruntime cannot load the model: {error}") from error
 
     def score(rows: Matrix) -> Matrix:
-        outputs: Matrix = session.run([ONNX_OUTPUT], {ONNX_INPUT: rows})[0]
+        given = {ONNX_INPUT: numpy.ascontiguousarray(rows)}
+        outputs: Matrix = session.run([ONNX_OUTPUT], given)[0]
         return outputs
 
     return score

@@ -90,7 +90,7 @@ def read_row_groups(
             named = None
             if identifier in names:
                 named = _to_values(batch.column(names.index(identifier)), "")
-            yield Part(batch.num_rows, columns, named, (), row, {})
+            yield Part(batch.num_rows, columns, False, named, (), row, {})
     except pa.ArrowException as error:
         raise DataError(f"{found.key} cannot be read: {error}") from error
 

@@ -20,7 +20,7 @@ from lambdas.score.service import Found, Store
 
 BLOCK_ROWS = 1024
 # Of JSON lines: with what is made of it, it stays in a core's cache.
-BLOCK_BYTES = 384 * 1024
+BLOCK_BYTES = 512 * 1024
 TAIL_BYTES = 64 * 1024
 LARGEST_HEADER = 1024 * 1024
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -31,13 +31,15 @@ class Block(NamedTuple):
     """Some rows with their numbers and ids, and the problems of what is no row.
 
     Numbers count from 1 within the unit. `columns` holds the values of the model's columns, one a
-    row, for `lambdas.score.columns`; what it holds of the rows at the places `odd` counts for
-    nothing. `row` gives the row at a place as the contract validates it.
+    row, for `lambdas.score.columns`, surely of their columns' types where `typed`; what it holds of
+    the rows at the places `odd` counts for nothing. `row` gives the row at a place, as it is to be
+    validated.
     """
 
     numbers: Sequence[int]
     ids: list[str]
     columns: Mapping[str, Values]
+    typed: bool
     odd: Sequence[int]
     row: Callable[[int], dict[str, Any]]
     broken: list[tuple[int, Problem]]
@@ -52,6 +54,7 @@ class Part(NamedTuple):
 
     total: int
     columns: Mapping[str, Values]
+    typed: bool
     named: Sequence[Any] | None
     odd: Sequence[int]
     row: Callable[[int], dict[str, Any]]
@@ -104,7 +107,7 @@ class Reader:
                 pairs = zip(ids, part.named, strict=True)
                 ids = [given if name is None else str(name) for given, name in pairs]
             odd = part.odd or self._find_odd(part)
-            yield Block(numbers, ids, part.columns, odd, self._strip(part.row), broken)
+            yield Block(numbers, ids, part.columns, part.typed, odd, self._strip(part.row), broken)
 
     def _find_odd(self, part: Part) -> Sequence[int]:
         """Give every row of a table that has columns which nobody knows."""
@@ -201,7 +204,7 @@ def _read_csv_block(
         for (name, column), cells in zip(columns, values, strict=True)
     }
     named = None if at is None else [cell.strip(BLANKS) or None for cell in values[at]]
-    return Part(count, read, named, (), row, broken)
+    return Part(count, read, False, named, (), row, broken)
 
 
 _MISSING = frozenset(MISSING)
@@ -245,6 +248,7 @@ class JsonLines:
         kinds = {column.name: _KINDS.get(column.type, str | None) for column in contract.columns}
         kinds.update(dict.fromkeys(beside, Any))
         self._identifier = contract.id_column
+        self._typed = self._identifier not in contract.column_names
         if self._identifier is not None:
             kinds[self._identifier] = _ID
         fields = {name: f"field_{place}" for place, name in enumerate(kinds)}
@@ -314,9 +318,15 @@ class JsonLines:
             named = columns[self._identifier]
             for place, row in odd.items():
                 named[place] = row.get(self._identifier)
-        count = len(lines) + len(broken)
+        total = len(lines) + len(broken)
         return Part(
-            count, columns, named, list(odd), lambda place: orjson.loads(lines[place]), broken
+            total,
+            columns,
+            self._typed,
+            named,
+            list(odd),
+            lambda place: orjson.loads(lines[place]),
+            broken,
         )
 
 

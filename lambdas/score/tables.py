@@ -15,7 +15,7 @@ from core.engine import Lookup, MaskedForest, load_engine
 from lambdas.score.columns import Matrix
 
 # So many rows' masks stay in a core's own cache.
-CHUNK_ROWS = 256
+CHUNK_ROWS = 512
 
 _Masks = npt.NDArray[numpy.uint64]
 _Places = npt.NDArray[numpy.intp]
