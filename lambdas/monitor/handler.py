@@ -48,9 +48,12 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     )
     try:
         if "batch" in event:
-            return monitor.count((Entry(*given) for given in event["batch"]), now)
-        return monitor.run(now, after_count=event.get("counted", False))
+            done = monitor.count((Entry(*given) for given in event["batch"]), now)
+        else:
+            done = monitor.run(now, after_count=event.get("counted", False))
     except DriftlessError as error:
         # The alarm on missing MonitorRuns follows from the failure; the log says why.
         print(json.dumps({"level": "error", "message": str(error)}), flush=True)
         raise
+    log.write({"level": "info", **done})
+    return done
