@@ -7,6 +7,7 @@ import os
 import urllib.error
 import urllib.request
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,10 @@ class Deployment:
     def name(self) -> str:
         """Name what is deployed: project and stage."""
         return self.settings.deployment
+
+    def now(self) -> datetime:
+        """Read the clock that the stage's times are by: a local cloud's may run fast."""
+        return datetime.now(UTC) if self.endpoint is None else _read_state(self.endpoint)[1]
 
     def client(self, service: str) -> Any:
         """Return a boto3 client of the stage's account, or of the local cloud."""
@@ -131,15 +136,16 @@ def _read_outputs(deployment: Deployment, stack: str) -> dict[str, str]:
     return {output["OutputKey"]: output["OutputValue"] for output in found.get("Outputs", [])}
 
 
-def _read_apis(endpoint: str) -> tuple[tuple[str, str], ...]:
-    """Ask a local cloud where it serves its REST APIs."""
+def _read_state(endpoint: str) -> tuple[tuple[tuple[str, str], ...], datetime]:
+    """Ask a local cloud where it serves its REST APIs, and what its clock says."""
     try:
         with urllib.request.urlopen(f"{endpoint}/_driftless/state", timeout=10) as answer:  # noqa: S310
-            return tuple(sorted(json.loads(answer.read())["apis"].items()))
+            state = json.loads(answer.read())
+        return tuple(sorted(state["apis"].items())), datetime.fromtimestamp(state["clock"], UTC)
     except (OSError, ValueError, KeyError) as error:
         raise OperationError(
-            f"AWS_ENDPOINT_URL={endpoint} is no local cloud of ours ({error}): unset it, or start "
-            "one with `make up`"
+            f"{endpoint} is no local cloud of ours ({error}): unset AWS_ENDPOINT_URL if that names "
+            "it, or start one with `make up`"
         ) from error
 
 
@@ -152,7 +158,7 @@ def connect(stage: str | None = None, project: Path = Path("project.toml")) -> D
     if not settings.is_local:
         return Deployment(settings, boto3.Session(), None)
     if endpoint := os.environ.get("AWS_ENDPOINT_URL"):
-        return Deployment(settings, boto3.Session(), endpoint, _read_apis(endpoint))
+        return Deployment(settings, boto3.Session(), endpoint, _read_state(endpoint)[0])
     try:
         cloud = json.loads(LOCAL_CLOUD.read_text())
     except FileNotFoundError:

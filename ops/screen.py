@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from rich.console import Console
@@ -36,9 +36,9 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[obje
     console.print(table, markup=False)
 
 
-def describe_age(then: datetime, now: datetime | None = None) -> str:
+def describe_age(then: datetime, now: datetime) -> str:
     """Say how long ago a moment was: `12 s`, `5 min`, `3 h`, `2 days`."""
-    seconds = max(0, round(((now or datetime.now(UTC)) - then).total_seconds()))
+    seconds = max(0, round((now - then).total_seconds()))
     if seconds < 120:
         return f"{seconds} s"
     if seconds < 7200:

@@ -60,6 +60,7 @@ def read_status(deployment: Deployment) -> dict[str, Any]:
     ]
     return {
         "deployment": deployment.name,
+        "now": deployment.now(),
         "api": deployment.api_url,
         "live": deployment.model_uri,
         "models": models,
@@ -88,7 +89,7 @@ def main(args: argparse.Namespace) -> int:
                 model["approval"],
                 "live" if model["uri"] == status["live"] else model["promotion"],
                 model["run"],
-                describe_age(model["created"]),
+                describe_age(model["created"], status["now"]),
                 model["reason"],
             )
             for model in status["models"]
@@ -97,7 +98,10 @@ def main(args: argparse.Namespace) -> int:
     print_table(
         "runs",
         ("execution", "status", "age"),
-        ((run["name"], run["status"], describe_age(run["started"])) for run in status["runs"]),
+        (
+            (run["name"], run["status"], describe_age(run["started"], status["now"]))
+            for run in status["runs"]
+        ),
     )
     print_table(
         "alarms",
