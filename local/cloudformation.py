@@ -89,12 +89,15 @@ class CloudFormationApi(BaseResponse):
         return self.stacks.plan(self._body(stack), self._get_param("Parameters") or [], kept, stack)
 
     def _options(self) -> dict[str, Any]:
-        options: dict[str, Any] = {"role_arn": self._get_param("RoleARN")}
+        options: dict[str, Any] = {"role_arn": self._get_param("RoleARN"), "token": self._token()}
         if self._get_param("Capabilities"):
             options["capabilities"] = tuple(self._get_param("Capabilities"))
         if self._get_param("NotificationARNs"):
             options["notification_arns"] = tuple(self._get_param("NotificationARNs"))
         return options
+
+    def _token(self) -> str:
+        return self._get_param("ClientRequestToken") or ""
 
     def _stack(self) -> Stack:
         return self.stacks.find(self._get_param("StackName"))
@@ -116,7 +119,7 @@ class CloudFormationApi(BaseResponse):
 
     def delete_stack(self) -> EmptyResult:
         """DeleteStack."""
-        self.stacks.delete(self._get_param("StackName"))
+        self.stacks.delete(self._get_param("StackName"), self._token())
         return EmptyResult()
 
     def update_termination_protection(self) -> ActionResult:
@@ -261,7 +264,7 @@ class CloudFormationApi(BaseResponse):
 
     def execute_change_set(self) -> EmptyResult:
         """ExecuteChangeSet."""
-        self.stacks.execute(self._change_set())
+        self.stacks.execute(self._change_set(), self._token())
         return EmptyResult()
 
     def delete_change_set(self) -> EmptyResult:
@@ -335,6 +338,8 @@ def _event(event: Event) -> dict[str, Any]:
     }
     if event.reason:
         described["ResourceStatusReason"] = event.reason
+    if event.token:
+        described["ClientRequestToken"] = event.token
     return described
 
 

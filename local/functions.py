@@ -153,11 +153,15 @@ def install(cloud: Cloud) -> Functions:
         """Publish under a number that no deleted version had, as AWS does."""
         function = storage.get_function_by_name_or_arn_forbid_qualifier(name)
         highest = functions.highest.get(function.function_name, 0)
+        before = list(storage.list_versions_by_function(name))
         published = original_publish(storage, name, description)
-        if int(published.version) <= highest and published.version not in functions.numbered(
-            function.function_name
-        ):
+        new = all(published is not version for version in before)
+        if new and int(published.version) <= highest:
+            # moto counts the versions that are left, and so may give a number for the second time.
+            del storage._arns[published.function_arn]
+            storage._arns |= {v.function_arn: v for v in before if v.version == published.version}
             published.set_version(highest + 1)
+            storage._arns[published.function_arn] = published
         functions.number(function.function_name, int(published.version))
         return published
 

@@ -65,6 +65,7 @@ class Event:
     status: str
     reason: str
     time: datetime
+    token: str = ""
     id: str = field(default_factory=lambda: str(uuid.uuid4()))
 
 
@@ -114,6 +115,7 @@ class Stack:
     capabilities: tuple[str, ...] = ()
     notification_arns: tuple[str, ...] = ()
     protected: bool = False
+    token: str = ""
     updated: datetime | None = None
     policy: str = ""
 
@@ -355,7 +357,7 @@ class Stacks:
             self._start(stack, plan, "UPDATE")
         return stack
 
-    def delete(self, name: str) -> None:
+    def delete(self, name: str, token: str = "") -> None:
         """Delete a stack in the background; a stack that is not there is no error."""
         with self._lock:
             try:
@@ -377,6 +379,7 @@ class Stacks:
                 raise StackError(
                     f"Export {min(used)} cannot be deleted as it is in use by another stack"
                 )
+            stack.token = token
             self._mark(stack, "DELETE_IN_PROGRESS", "User Initiated")
         self._spawn(stack, lambda: self._delete(stack))
 
@@ -444,7 +447,7 @@ class Stacks:
                         return change_set
         raise StackError(f"ChangeSet [{name}] does not exist", "ChangeSetNotFound")
 
-    def execute(self, change_set: ChangeSet) -> None:
+    def execute(self, change_set: ChangeSet, token: str = "") -> None:
         """Carry out a change set in the background."""
         with self._lock:
             if change_set.execution_status != "AVAILABLE":
@@ -457,6 +460,7 @@ class Stacks:
             if change_set.kind == "UPDATE":
                 self._refuse_unready(stack)
             change_set.execution_status = "EXECUTE_COMPLETE"
+            stack.token = token
             self._start(stack, change_set.plan, change_set.kind)
 
     def _refuse_unready(self, stack: Stack) -> None:
@@ -512,7 +516,7 @@ class Stacks:
         detail = {
             "stack-id": stack.id,
             "status-details": {"status": status, "status-reason": reason},
-            "client-request-token": "",
+            "client-request-token": stack.token,
         }
         self.cloud.emit(
             "aws.cloudformation", "CloudFormation Stack Status Change", detail, [stack.id]
@@ -522,7 +526,17 @@ class Stacks:
         self, stack: Stack, logical_id: str, physical_id: str, kind: str, status: str, reason: str
     ) -> None:
         stack.events.append(
-            Event(stack.id, stack.name, logical_id, physical_id, kind, status, reason, self._now())
+            Event(
+                stack_id=stack.id,
+                stack_name=stack.name,
+                logical_id=logical_id,
+                physical_id=physical_id,
+                type=kind,
+                status=status,
+                reason=reason,
+                time=self._now(),
+                token=stack.token,
+            )
         )
 
     def _touch(self, stack: Stack, resource: Resource, status: str, reason: str = "") -> None:

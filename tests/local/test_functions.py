@@ -182,6 +182,29 @@ def test_versions_do_not_change_and_aliases_weigh(cloud: Cloud, name: str, tmp_p
     assert 10 <= seen.count(old["version"]) <= 50
 
 
+def test_a_deleted_version_leaves_its_number_to_nobody(
+    cloud: Cloud, name: str, tmp_path: Path
+) -> None:
+    """Numbers only grow, whichever versions are deleted, and every one names its own version."""
+    client = cloud.client("lambda")
+
+    def publish(memory: int) -> str:
+        client.update_function_configuration(FunctionName=name, MemorySize=memory)
+        return str(client.publish_version(FunctionName=name)["Version"])
+
+    numbers = [int(publish(memory)) for memory in (256, 257)]
+    assert numbers[1] == numbers[0] + 1
+    client.delete_function(FunctionName=name, Qualifier=str(numbers[0]))
+    numbers += [int(publish(memory)) for memory in (258, 259)]
+    assert numbers[1:] == [numbers[1], numbers[1] + 1, numbers[1] + 2]
+    assert int(client.publish_version(FunctionName=name)["Version"]) == numbers[-1], "no change"
+    for number, memory in zip(numbers[1:], (257, 258, 259), strict=True):
+        arn = f"arn:aws:lambda:{cloud.region}:{cloud.account}:function:{name}:{number}"
+        for which in ({"FunctionName": arn}, {"FunctionName": name, "Qualifier": str(number)}):
+            found = client.get_function_configuration(**which)
+            assert (found["Version"], found["MemorySize"]) == (str(number), memory)
+
+
 def test_a_second_deploy_keeps_the_pointer(cloud: Cloud, name: str, tmp_path: Path) -> None:
     """Deploying again without the parameter leaves the promoted model live."""
     deploy(cloud, tmp_path, ModelUri="s3://models/2/")

@@ -255,3 +255,18 @@ def test_retained_resources_stay(cloud: Cloud) -> None:
     assert client.describe_stacks(StackName=stack.id)["Stacks"][0]["StackStatus"] == (
         "DELETE_COMPLETE"
     )
+
+
+def test_events_carry_the_token_of_what_caused_them(cloud: Cloud) -> None:
+    """By it a client finds the events of its own operation among those of others."""
+    good, bad = body({"A": topic()}), body({"A": topic(), "B": {"Type": "AWS::SNS::Subscription"}})
+    assert run(cloud, "create", "told-apart", good) == "CREATE_COMPLETE"
+    status = run(cloud, "update", "told-apart", bad, ClientRequestToken="mine-1")
+    assert status == "UPDATE_ROLLBACK_COMPLETE"
+    client = cloud.client("cloudformation")
+    events = client.describe_stack_events(StackName="told-apart")["StackEvents"]
+    ours = {event["ResourceStatus"] for event in events if "ClientRequestToken" in event}
+    assert {"UPDATE_IN_PROGRESS", "CREATE_FAILED", "UPDATE_ROLLBACK_COMPLETE"} <= ours
+    assert {event.get("ClientRequestToken", "mine-1") for event in events} == {"mine-1"}
+    others = {event["ResourceStatus"] for event in events if "ClientRequestToken" not in event}
+    assert others == {"CREATE_IN_PROGRESS", "CREATE_COMPLETE"}
