@@ -171,6 +171,10 @@ class ServingStack(StageStack):
                     self.scoring.score.role.role_arn,
                     "What another bucket's policy must admit for scoring to use it",
                 ),
+                "ScoringMachineRoleArn": (
+                    self.scoring.machine.role.role_arn,
+                    "What a foreign target's policy must admit besides: it lists the units there",
+                ),
             }
         )
 

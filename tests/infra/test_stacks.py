@@ -264,6 +264,7 @@ class TestNames:
                 "ModelUri",
                 "ScoringMachineArn",
                 "ScoringRoleArn",
+                "ScoringMachineRoleArn",
             },
             "monitoring": {"DashboardName", "MonitorFunctionName", "ReportsUri"},
         }
