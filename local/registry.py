@@ -1,9 +1,11 @@
-"""The deletion of a model package group, which moto's SageMaker lacks."""
+"""What moto's SageMaker lacks: the deletion of a model package group, and the cloud's own time."""
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+import moto.sagemaker.models
 from moto.core.responses import EmptyResult
 from moto.sagemaker.exceptions import ConflictException
 from moto.sagemaker.responses import SageMakerResponse
@@ -13,7 +15,12 @@ if TYPE_CHECKING:
 
 
 def install(cloud: Cloud) -> None:
-    """Add DeleteModelPackageGroup, for the life of the cloud."""
+    """Add DeleteModelPackageGroup and stamp by the cloud's clock, for the life of the cloud."""
+
+    def utcnow() -> datetime:
+        return datetime.fromtimestamp(cloud.clock.now(), UTC).replace(tzinfo=None)
+
+    cloud.seams.replace(moto.sagemaker.models, "utcnow", utcnow)
     cloud.seams.add(SageMakerResponse, "delete_model_package_group", _delete_model_package_group)
 
 

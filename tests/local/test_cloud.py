@@ -8,16 +8,22 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import urllib.request
+from datetime import timedelta
 from pathlib import Path
 
 import boto3
 import pytest
 from moto.awslambda.models import LambdaBackend
 
+from core.settings import load_settings
 from local.__main__ import describe, write_cloud_file
 from local.cloud import Cloud
+from ops.deployment import Deployment
 from tests.local.assembly import write_assembly
+
+SECOND = timedelta(seconds=1)
 
 
 def test_a_cloud_starts_empty_and_leaves_nothing(tmp_path: Path) -> None:
@@ -51,6 +57,23 @@ def test_state_and_clock(cloud: Cloud) -> None:
     assert state["apis"] == cloud.apis == {}
     with pytest.raises(urllib.error.HTTPError, match="404"):
         get(cloud, "nothing")
+
+
+def test_ages_are_told_by_the_clouds_clock(cloud: Cloud) -> None:
+    """A registered model is stamped, and its age told, by the clock that was moved."""
+    cloud.clock.advance(30 * 86_400)
+    sagemaker = cloud.client("sagemaker")
+    sagemaker.create_model_package_group(ModelPackageGroupName="churn")
+    sagemaker.create_model_package(ModelPackageGroupName="churn")
+    (package,) = sagemaker.list_model_packages(ModelPackageGroupName="churn")[
+        "ModelPackageSummaryList"
+    ]
+    settings = load_settings(Path("project.toml"), "local")
+    age = (
+        Deployment(settings, boto3.Session(), cloud.endpoint).now() - package["CreationTime"]
+    ) / SECOND
+    assert -1 <= age < 60
+    assert cloud.clock.now() - time.time() > 29 * 86_400
 
 
 def test_any_client_works_with_the_environment_alone(
