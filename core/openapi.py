@@ -228,10 +228,9 @@ def _value_schema(column: Column) -> dict[str, Any]:
 def _or_null(schema: dict[str, Any]) -> dict[str, Any]:
     if "anyOf" in schema:
         return {"anyOf": [*schema["anyOf"], {"type": "null"}]}
-    nullable = {**schema, "type": [schema["type"], "null"]}
-    if "enum" in schema:
-        nullable["enum"] = [*schema["enum"], None]
-    return nullable
+    if "enum" in schema:  # client generators make a type of an enum, and null has no name in it
+        return {"anyOf": [schema, {"type": "null"}]}
+    return {**schema, "type": [schema["type"], "null"]}
 
 
 def _any_case(word: str) -> str:
@@ -288,6 +287,26 @@ def _schemas(
         "Explanation": {
             "type": "object",
             "description": "Exact, additive: `base` and all contributions sum to the score.",
+            "required": ["scale", "outputs"],
+            "properties": {
+                "scale": {"type": "string", "description": "What the sums are in."},
+                "outputs": {
+                    "type": "object",
+                    "additionalProperties": {"$ref": "#/components/schemas/Contributions"},
+                },
+            },
+        },
+        "Contributions": {
+            "type": "object",
+            "required": ["base", "contributions"],
+            "properties": {
+                "base": {"type": "number"},
+                "contributions": {
+                    "type": "object",
+                    "description": "By column.",
+                    "additionalProperties": {"type": "number"},
+                },
+            },
         },
         "Labels": {
             "type": "object",

@@ -117,7 +117,7 @@ function resolve(document_, schema) {
 
 function kind(schema) {
   if (schema.enum) return schema.enum.filter((value) => value !== null).join(" | ");
-  if (schema.anyOf) return schema.anyOf.map(kind).join(" or ");
+  if (schema.anyOf) return schema.anyOf.map(kind).filter(Boolean).join(" or ");
   const types = [].concat(schema.type || "any").filter((type) => type !== "null").join(" or ");
   return schema.format ? `${types} (${schema.format})` : types;
 }
