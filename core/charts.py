@@ -16,6 +16,7 @@ WIDTH = 480
 HEIGHT = 300
 _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 14, 12, 42
 _FONT = 'font-family="system-ui,sans-serif" font-size="12"'
+_CHARACTER = 6.8  # about the width of one, in that font
 
 
 @dataclass(frozen=True)
@@ -304,12 +305,17 @@ class _Frame:
             parts.append(_text(_LEFT - 6, y + 4, _show(tick, 4), anchor="end"))
         for tick in find_ticks(self.x0, self.x1):
             x = self.x(tick)
+            shown = x_format(tick) if x_format else _show(tick, 4)
+            if not shown:
+                continue
             parts.append(
                 f'<line x1="{_n(x)}" x2="{_n(x)}" y1="{bottom}" y2="{bottom + 4}" '
                 'stroke="currentColor" stroke-opacity="0.5"/>'
             )
-            shown = x_format(tick) if x_format else _show(tick, 4)
-            parts.append(_text(x, bottom + 17, shown, anchor="middle"))
+            if x + len(shown) * _CHARACTER / 2 > WIDTH:
+                parts.append(_text(WIDTH, bottom + 17, shown, anchor="end"))
+            else:
+                parts.append(_text(x, bottom + 17, shown, anchor="middle"))
         parts.append(
             f'<line x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{bottom}" y2="{bottom}" '
             'stroke="currentColor" stroke-opacity="0.5"/>'

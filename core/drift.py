@@ -1014,7 +1014,7 @@ class Finding:
 
     def describe(self) -> str:
         """Say in one line what moved and by how much."""
-        before, after = f"{self.before:.4g}", f"{self.after:.4g}"
+        before, after = show_number(self.before), show_number(self.after)
         percent = f"{100 * self.before:.2f}% -> {100 * self.after:.2f}% of rows"
         since = f" over the last {self.windows} windows" if self.rule == "creep" else ""
         text = {
@@ -1031,6 +1031,11 @@ class Finding:
         if math.isnan(self.before):
             text = f"{self.kind} much as in training"
         return f"{self.column}: {text}{since}"
+
+
+def show_number(value: float) -> str:
+    """Write a number for people: four digits, and no exponent below a billion."""
+    return f"{value:.0f}" if 9999.5 <= abs(value) < 1e9 else f"{value:.4g}"
 
 
 @dataclass(frozen=True)
@@ -1374,8 +1379,8 @@ def _pool(kind: Kind, before: list[float], after: list[int], smaller: float) -> 
 def _slot_name(column: ColumnBaseline, first: int, last: int) -> str:
     if column.kind == "category":
         return column.labels[first] if first < len(column.labels) else "all other values"
-    low = "below" if first == 0 else f"{column.edges[first - 1]:.4g}"
-    high = "above" if last >= len(column.edges) else f"{column.edges[last]:.4g}"
+    low = "below" if first == 0 else show_number(column.edges[first - 1])
+    high = "above" if last >= len(column.edges) else show_number(column.edges[last])
     return f"{low} to {high}"
 
 
@@ -1474,7 +1479,7 @@ def _test_means(baseline: Baseline, joint: Joint, window: Summary, level: float)
     for i in np.argsort(-np.abs(means))[:3] if p <= 0.05 else ():
         column, counts = baseline.columns[joint.columns[i]], window.counts[joint.columns[i]]
         before, after = (column.quantile(c, 0.5) for c in (column.counts, counts))
-        most.append(f"{column.name} (median {before:.4g} -> {after:.4g})")
+        most.append(f"{column.name} (median {show_number(before)} -> {show_number(after)})")
     where = ", ".join(most)
     return Finding(
         MEANS,

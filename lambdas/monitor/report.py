@@ -12,7 +12,7 @@ import numpy as np
 
 from core import charts
 from core.charts import Series
-from core.drift import Baseline, ColumnBaseline, Finding, Summary, Verdict
+from core.drift import Baseline, ColumnBaseline, Finding, Summary, Verdict, show_number
 
 SHOWN_COLUMNS = 12
 SHOWN_WINDOWS = 60
@@ -27,7 +27,8 @@ dark;--ink:#1b2733;--soft:#5c6b7a;--line:#d7dee5;--back:#fff;--card:#f6f8fa;
 *{box-sizing:border-box}body{margin:0;font:16px/1.5 system-ui,sans-serif;color:var(--ink);
 background:var(--back)}main{max-width:60rem;margin:0 auto;padding:1rem}
 h1{font-size:1.4rem;margin:.5rem 0}h2{font-size:1.1rem;margin:2rem 0 .5rem}
-.state{display:inline-block;padding:.1rem .6rem;border-radius:1rem;color:#fff;font-weight:600}
+.state{display:inline-block;padding:.1rem .6rem;border-radius:1rem;color:var(--back);
+font-weight:600}
 .bad{background:var(--bad)}.good{background:var(--good)}.soft{color:var(--soft)}
 .wide{overflow-x:auto}table{border-collapse:collapse;width:100%;font-size:.9rem}
 th,td{text-align:left;padding:.35rem .6rem;border-bottom:1px solid var(--line);vertical-align:top}
@@ -144,10 +145,11 @@ def render_index(deployment: str, state: Mapping[str, Any], now: str) -> bytes:
         for w in reversed(history)
     )
     quality = "".join(
-        f"<tr><td><code>{escape(run)}</code></td><td>{escape(q['metric'])}</td>"
+        f'<tr><td class="full"><code>{escape(run)}</code></td><td>{escape(q["metric"])}</td>'
         f'<td class="n">{_number(q["value"])} ({_number(q["low"])} to {_number(q["high"])})</td>'
-        f'<td class="n">{_number(q["expected"])}</td><td class="n">{q["rows"]:,}</td>'
-        f"<td>{'dropped' if q['dropped'] else 'holds'}</td></tr>"
+        f'<td class="n"><span class="hint">holdout </span>{_number(q["expected"])}</td>'
+        f'<td class="n">{q["rows"]:,}<span class="hint"> labels</span></td>'
+        f"<td><b>{'dropped' if q['dropped'] else 'holds'}</b></td></tr>"
         for run, q in state["quality"].items()
     )
     problems = "".join(f"<li>{escape(text)}</li>" for text in state["problems"])
@@ -157,9 +159,9 @@ def render_index(deployment: str, state: Mapping[str, Any], now: str) -> bytes:
         + (f"<h2>To look at</h2><ul>{problems}</ul>" if problems else "")
         + ("<h2>Evidence by window</h2>" + _trend(history[-SHOWN_WINDOWS:]) if history else "")
         + (
-            '<h2>Quality by labels</h2><div class="wide"><table><thead><tr><th>Model</th>'
-            '<th>Metric</th><th class="n">Value (95% interval)</th><th class="n">Holdout</th>'
-            f'<th class="n">Labels</th><th></th></tr></thead><tbody>{quality}</tbody></table></div>'
+            '<h2>Quality by labels</h2><div class="wide"><table class="stack"><thead><tr>'
+            '<th>Model</th><th>Metric</th><th class="n">Value (95% interval)</th>'
+            f'<th class="n">Holdout</th><th class="n">Labels</th><th></th></tr></thead><tbody>{quality}</tbody></table></div>'
             if quality
             else ""
         )
@@ -203,7 +205,7 @@ def _meter(ratio: float, alarm: bool) -> str:
     width = 100.0 * min(max(ratio, 0.0), 2.0) / 2.0
     return (
         f'<span class="meter{" hit" if alarm else ""}"><i style="width:{width:.0f}%"></i></span> '
-        f"{ratio:.2f}"
+        f"{max(ratio, 0.0):.2f}"
     )
 
 
@@ -224,8 +226,9 @@ def _trend(windows: Sequence[Mapping[str, Any]]) -> str:
     last = max(len(values) - 1, 1)
 
     def moment(place: float) -> str:
-        i = round(place)
-        return str(windows[i]["end"])[5:16].replace("T", " ") if i < len(windows) else ""
+        if not place.is_integer() or place >= len(windows):
+            return ""  # Between two windows there is no moment to name.
+        return str(windows[int(place)]["end"])[5:16].replace("T", " ")
 
     drawn = charts.draw_lines(
         [
@@ -279,7 +282,9 @@ def _slot_labels(column: ColumnBaseline) -> list[str]:
         return [*column.labels, "other", *tail]
     edges = column.edges
     inner = [
-        f"{low:.4g}" if math.isclose(low, high) else f"{low:.4g} to {high:.4g}"
+        show_number(low)
+        if math.isclose(low, high)
+        else f"{show_number(low)} to {show_number(high)}"
         for low, high in pairwise(edges)
     ]
-    return [f"< {edges[0]:.4g}", *inner, f"> {edges[-1]:.4g}", *tail]
+    return [f"< {show_number(edges[0])}", *inner, f"> {show_number(edges[-1])}", *tail]

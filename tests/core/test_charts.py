@@ -76,3 +76,18 @@ def test_empty_charts_say_so() -> None:
     assert "nothing to draw" in charts.draw_bars([], title="t")
     assert "nothing to draw" in charts.draw_histograms([], [], title="t", x_label="x")
     assert "nothing to draw" in charts.draw_heat([], [], [], title="t")
+
+
+def test_labels_of_the_horizontal_axis_stay_inside_and_may_be_left_out() -> None:
+    """A long one at the end is set to the edge; a format that gives nothing draws nothing."""
+    svg = charts.draw_lines(
+        [Series("", [0, 1], [1, 2])],
+        title="t",
+        x_label="",
+        y_label="",
+        x_range=(0.0, 1.0),
+        x_format=lambda place: "11-21 08:00" if place.is_integer() else "",
+    )
+    labels = [t for t in parse(svg).iter() if t.text == "11-21 08:00"]
+    assert [label.get("text-anchor") for label in labels] == ["middle", "end"]
+    assert float(labels[1].get("x", "nan")) <= charts.WIDTH

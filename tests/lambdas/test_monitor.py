@@ -8,6 +8,7 @@ import gzip
 import io
 import json
 import math
+import re
 from typing import Any
 
 import numpy as np
@@ -542,6 +543,8 @@ def test_each_window_has_a_page_that_holds_all_it_shows_and_an_index(world: Worl
             assert outside not in loaded
         assert page.count("<svg") >= 5
     assert "What the alarm saw" in max(pages.values(), key=lambda page: "alarm saw" in page)
+    moments = re.findall(r">(01-01 \d\d:\d\d)</text>", index)
+    assert moments == ["01-01 00:04", "01-01 01:04"]  # each window once, and nothing between them
 
 
 def test_a_verdict_is_strict_json_with_what_a_person_asks(world: World) -> None:
