@@ -1300,7 +1300,7 @@ def _test_spread(
 def _test_shape(
     column: ColumnBaseline, counts: Counts, dispersion: Dispersion | None
 ) -> _Tested | None:
-    """Compare shares by the likelihood ratio over bins pooled to an expected count of 5.
+    """Compare shares by chi-square and likelihood ratio, in bins pooled to 5 expected rows.
 
     Plain numbers, not arrays: there are some 20 bins, and this is called for every column.
     """
@@ -1331,11 +1331,11 @@ def _test_shape(
         )
         inverses += 1.0 / pooled
     size = math.sqrt(max(pearson - df * effect, 0.0) / weight)
-    # Far out in the tail Pearson's statistic is too large for an excess of rare values: some 9
-    # times as many windows pass 1 in 100,000 as should, with 6 rows expected. The likelihood ratio
-    # with Williams' correction keeps to the rate.
+    # Far out in the tail either statistic alone is too large: Pearson's for an excess of rare
+    # values (9 times as many windows pass 1 in 100,000 as should, with 6 rows expected), the
+    # likelihood ratio with Williams' correction for their absence (twice as many, with 10).
     uneven = (1.0 / weight - 1.0 / (n0 + n1)) * (inverses - 1.0)
-    squares = 2.0 * ratio / (1.0 + effect * uneven / (6.0 * df))
+    squares = min(pearson, 2.0 * ratio / (1.0 + effect * uneven / (6.0 * df)))
     if squares <= 1.3 * df * effect:  # about what chance alone gives: nobody will read it
         return 1.0, size, math.nan, math.nan, ""
     slots, a, b = moved

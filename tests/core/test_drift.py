@@ -557,3 +557,48 @@ def test_the_budget_is_spent_once() -> None:
         window = count(baseline, draw(np.random.default_rng(1), 500))
         verdict_levels = [10.0**-test.threshold for test in drift._shock(baseline, window, 0.001)]
         assert 0.0009 < sum(verdict_levels) <= 0.001 * (1 + 1e-9)
+
+
+@pytest.mark.parametrize("share", [0.03, 0.05, 0.1, 0.3, 0.5])
+def test_the_shape_test_keeps_its_level_far_in_the_tail(share: float) -> None:
+    """Exact: the binomial probability of all windows that pass at 1 in 100,000.
+
+    Pearson's statistic alone passes 5 to 9 times as many at shares of 3% to 5%, the likelihood
+    ratio alone twice as many at 5%.
+    """
+    from scipy.stats import binom
+
+    level, before, rows = 1e-5, 3500, 200
+    centre = round(before * share)
+    passed = 0.0
+    seen = range(centre - 50, centre + 51, 5)
+    weights = binom.pmf(seen, before, share)
+    for k0, weight in zip(seen, weights / weights.sum(), strict=True):
+        column = drift.ColumnBaseline(
+            "c", "category", "input", (k0, before - k0, 0, 0, 0), labels=("a", "b")
+        )
+
+        def passes(k: int, column: drift.ColumnBaseline = column) -> bool:
+            tested = drift._test_shape(column, np.array([k, rows - k, 0, 0, 0]), None)
+            return tested is not None and tested[0] < level
+
+        middle = round(rows * k0 / before)
+        high = next((k for k in range(middle, rows + 1) if passes(k)), rows + 1)
+        low = next((k for k in range(middle, -1, -1) if passes(k)), -1)
+        passed += weight * (binom.sf(high - 1, rows, share) + binom.cdf(low, rows, share))
+    assert level / 20 < passed < 1.1 * level
+
+
+def test_a_little_beyond_the_range_is_not_out_of_it() -> None:
+    """The next year's oldest is a year older; a wrong unit is far out."""
+    contract = Contract(task="anomaly", columns=(Column("age", "number"),))
+    generator = np.random.default_rng(23)
+    ages = generator.integers(0, 95, 20_000).astype(float)
+    baseline = drift.build_baseline(contract, {"age": ages})
+    window = generator.integers(0, 95, 5000).astype(float)
+    for value, out in ((95.0, False), (200.0, True), (-1.0, False), (-60.0, True)):
+        changed = np.where(np.arange(5000) % 150 == 0, value, window)
+        counted = drift.summarise_columns(baseline, {"age": changed})
+        verdict, _ = drift.judge(baseline, counted, HOURLY)
+        assert (kinds(verdict) & {("age", "above"), ("age", "below")} != set()) is out
+        assert out or not verdict.alarm
