@@ -37,12 +37,15 @@ _SUFFIXES: Mapping[str, Format] = {
 }
 RECEIPT = "driftless-unit"
 UNIT_BYTES = 16 * 2**20
+# A unit, its predictions and what is made on the way fit the function's memory.
+LARGEST_UNIT_BYTES = 256 * 2**20
 
 
 def recognise(key: str) -> tuple[Format, bool] | None:
     """Tell an object's format and whether it is gzipped, by its name; None for anything else."""
-    packed = key.endswith(".gz")
-    name = key.removesuffix(".gz").lower()
+    name = key.lower()
+    packed = name.endswith(".gz")
+    name = name.removesuffix(".gz")
     for suffix, known in _SUFFIXES.items():
         if name.endswith(suffix):
             return None if packed and known == "parquet" else (known, packed)
@@ -81,9 +84,18 @@ class Job:
             raise DataError(f"format {job.format!r} is none of {', '.join(FORMATS)}")
         if job.unit_bytes < 1 or job.workers < 1:
             raise DataError("unit_bytes and workers are at least 1")
-        split_uri(job.model_uri)
-        if split_uri(job.source) == split_uri(job.target):
+        if job.unit_bytes > LARGEST_UNIT_BYTES:
+            raise DataError(f"a unit has at most {LARGEST_UNIT_BYTES // 2**20} MiB")
+        for uri in (job.source, job.target, job.model_uri):
+            split_uri(uri)
+        source, target = (f"{uri.rstrip('/')}/" for uri in (job.source, job.target))
+        if source == target:
             raise DataError(f"the target {job.target} is the source itself: choose another")
+        if source.startswith(target):
+            raise DataError(
+                f"the source {job.source} is inside the target {job.target}, where predictions and "
+                "tables could not be told apart: choose another"
+            )
         return job
 
     def to_dict(self) -> dict[str, Any]:

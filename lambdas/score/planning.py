@@ -44,8 +44,8 @@ class Planner:
         """Start afresh, or from what an earlier call noted."""
         self._job, self._store = job, store
         self._bucket, self._prefix = split_uri(job.source)
-        target_bucket, target_prefix = split_uri(job.target)
-        self._inside = target_prefix if target_bucket == self._bucket and target_prefix else None
+        target_bucket, target = split_uri(f"{job.target.rstrip('/')}/")
+        self._inside = target if target_bucket == self._bucket else None
         progress = progress or {}
         self.units = [Unit.from_dict(unit) for unit in progress.get("units", [])]
         self.skipped: list[dict[str, str]] = progress.get("skipped", [])
@@ -76,8 +76,10 @@ class Planner:
 
     def write(self) -> None:
         """Write the units and what is known of the job."""
-        if not self.objects and not self.skipped:
-            raise DataError(f"there is nothing to score below {self._job.source}")
+        if not self.objects:
+            found = [f"{one['object']}: {one['message']}" for one in self.skipped[:3]]
+            reasons = f" ({'; '.join(found)})" if found else ""
+            raise DataError(f"there is nothing to score below {self._job.source}{reasons}")
         units = [unit.to_dict() for unit in self.units]
         self._store.put(f"{self._job.folder}units.json", json.dumps(units).encode())
         noted = {
@@ -90,8 +92,14 @@ class Planner:
         self._store.put(f"{self._job.folder}job.json", json.dumps(noted).encode())
 
     def _is_input(self, found: Found) -> bool:
-        """Leave out folders, what starts with "_" or "." (Spark's `_SUCCESS`), and the target."""
+        """Leave out folders, what starts with "_" or "." (Spark's `_SUCCESS`), and the target.
+
+        A source without a slash at its end is an object or a folder: `in` is not `in2/a.csv`.
+        """
         if found.key.endswith("/") or (self._inside and found.key.startswith(self._inside)):
+            return False
+        beyond = found.key.removeprefix(self._prefix)
+        if beyond and self._prefix and not self._prefix.endswith("/") and beyond[0] != "/":
             return False
         return not any(part[:1] in ("_", ".") for part in self._name(found.key).split("/"))
 

@@ -1,12 +1,13 @@
 """Reads a unit's rows in blocks, by column; and one by one, for those that need a closer look."""
 
 import csv
+import gzip
 import io
 import itertools
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from operator import attrgetter
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, BinaryIO, NamedTuple, cast
 
 import msgspec
 import orjson
@@ -23,6 +24,9 @@ BLOCK_ROWS = 1024
 BLOCK_BYTES = 512 * 1024
 TAIL_BYTES = 64 * 1024
 LARGEST_HEADER = 1024 * 1024
+LARGEST_LINE = 8 * 2**20
+# Of a gzipped object, which is one unit: what a call has the time for.
+LARGEST_UNPACKED = 2**30
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 SEPARATORS = (",", ";", "\t", "|")
 
@@ -81,11 +85,12 @@ class Reader:
             found = Found(unit.key, unit.etag, unit.size)
             parts = read_row_groups(self._store, self._bucket, found, unit, self._contract)
         elif unit.format == "jsonl":
-            parts = JsonLines(self._contract, self._beside, self._known).read(self._content(unit))
+            reader = JsonLines(self._contract, self._beside, self._known)
+            file = self._open(unit)
+            parts = _guard(unit.key, file, reader.read(file, unit.key))
         else:
-            content = self._content(unit)
-            header = content if unit.start == 0 else self._header(unit)
-            parts = self._read_csv(unit, content, header)
+            file = self._open(unit)
+            parts = _guard(unit.key, file, self._read_csv(unit, file))
         return self._name(unit, parts)
 
     def _name(self, unit: Unit, parts: Iterator[Part]) -> Iterator[Block]:
@@ -129,51 +134,54 @@ class Reader:
 
         return strip
 
-    def _content(self, unit: Unit) -> bytes:
-        """Read the unit's bytes; of JSON lines, those of the lines that begin in its range."""
+    def _open(self, unit: Unit) -> BinaryIO:
+        """Open the unit's bytes; of JSON lines, those of the lines that begin in its range."""
         store, whole = self._store, (self._bucket, unit.key, unit.etag)
         if unit.packed:
-            return _unpack(store.read(*whole, 0, unit.size), unit.key)
+            packed = io.BytesIO(store.read(*whole, 0, unit.size))
+            return cast("BinaryIO", io.BufferedReader(cast("Any", gzip.GzipFile(fileobj=packed))))
         if unit.format == "csv":
-            return store.read(*whole, unit.start, unit.end)
+            return io.BytesIO(store.read(*whole, unit.start, unit.end))
         content = store.read(*whole, max(unit.start - 1, 0), unit.end)
         if unit.start:
             _, found, content = content.partition(b"\n")
             if not found:
-                return b""
+                return io.BytesIO()
         at = unit.end
         while content and not content.endswith(b"\n") and at < unit.size:
+            if at > unit.end + LARGEST_LINE:
+                raise _too_long(unit.key)
             tail = store.read(*whole, at, min(at + TAIL_BYTES, unit.size))
             line, found, _ = tail.partition(b"\n")
             content += line + found
             at += len(tail)
-        return content
+        return io.BytesIO(content)
 
-    def _header(self, unit: Unit) -> bytes:
-        end = min(LARGEST_HEADER, unit.size)
-        return self._store.read(self._bucket, unit.key, unit.etag, 0, end)
-
-    def _read_csv(self, unit: Unit, content: bytes, beginning: bytes) -> Iterator[Part]:
+    def _read_csv(self, unit: Unit, file: BinaryIO) -> Iterator[Part]:
+        if unit.start == 0:
+            beginning = file.read(LARGEST_HEADER)
+            file.seek(0)
+        else:
+            end = min(LARGEST_HEADER, unit.size)
+            beginning = self._store.read(self._bucket, unit.key, unit.etag, 0, end)
         names, separator = _read_header(beginning, unit.key)
         known = {column.name: column for column in self._contract.columns}
         columns = [(name, known.get(name)) for name in names]
         identifier = self._contract.id_column
         at = names.index(identifier) if identifier in names else None
-        try:
-            text = content.decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            raise DataError(
-                f"{unit.key} is not UTF-8 text (byte {unit.start + error.start})"
-            ) from (error)
-        rows = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
-        width, number = len(names), 0
+        text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
+        rows = csv.reader(text, delimiter=separator, strict=True)
+        records = filter(None, rows)
+        number = 0
         try:
             if unit.start == 0:
-                next(rows, None)
-            records = filter(None, rows)
+                next(records, None)
             while block := list(itertools.islice(records, BLOCK_ROWS)):
                 number += len(block)
-                yield _read_csv_block(block, columns, width, at)
+                yield _read_csv_block(block, columns, len(names), at)
+        except UnicodeDecodeError as error:
+            place = unit.start + file.tell() - len(error.object) + error.start
+            raise DataError(f"{unit.key} is not UTF-8 text (byte {place})") from error
         except csv.Error as error:
             raise DataError(
                 f"{unit.key}: the quotes do not match after row {number} of bytes {unit.start} to "
@@ -270,14 +278,17 @@ class JsonLines:
             # What msgspec passes over it does not check; orjson reads all of it.
             self._decode = lambda line: msgspec.convert(orjson.loads(line), row)
 
-    def read(self, content: bytes) -> Iterator[Part]:
+    def read(self, file: BinaryIO, key: str) -> Iterator[Part]:
         """Give the rows of some lines; a line that is blank is none."""
-        content = content.removeprefix(BYTE_ORDER_MARK)
-        start = 0
-        while start < len(content):
-            end = content.find(b"\n", start + BLOCK_BYTES) + 1 or len(content)
-            lines = content[start:end].split(b"\n")
-            start = end
+        mark = BYTE_ORDER_MARK
+        while piece := file.read(BLOCK_BYTES):
+            if not piece.endswith(b"\n"):
+                rest = file.readline(LARGEST_LINE)
+                if len(rest) == LARGEST_LINE:
+                    raise _too_long(key)
+                piece += rest
+            lines = piece.removeprefix(mark).split(b"\n")
+            mark = b""
             if not lines[-1]:
                 lines.pop()
             try:
@@ -346,9 +357,10 @@ def _read_header(content: bytes, key: str) -> tuple[list[str], str]:
         text = content.decode("utf-8-sig", "strict" if len(content) < LARGEST_HEADER else "ignore")
     except UnicodeDecodeError as error:
         raise DataError(f"{key} is not UTF-8 text (byte {error.start})") from error
-    line = text.partition("\n")[0]
+    line = text.lstrip("\r\n").partition("\n")[0]
     separator = max(SEPARATORS, key=_outside_quotes(line).count)
-    names = next(csv.reader(io.StringIO(text, newline=""), delimiter=separator), [])
+    rows = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+    names = next(filter(None, rows), [])
     names = [name.strip() for name in names]
     if len(set(names)) != len(names):
         twice = next(name for name in names if names.count(name) > 1)
@@ -360,16 +372,23 @@ def _outside_quotes(line: str) -> str:
     return "".join(line.split('"')[::2])
 
 
-def _unpack(content: bytes, key: str) -> bytes:
-    """Unpack gzip, of one member or several."""
-    parts: list[bytes] = []
+def _guard(key: str, file: BinaryIO, parts: Iterator[Part]) -> Iterator[Part]:
+    """Pass the parts of a file on; raises DataError where its gzip is broken, or a bomb."""
     try:
-        while content:
-            unpacker = zlib.decompressobj(wbits=31)
-            parts.append(unpacker.decompress(content))
-            if not unpacker.eof:
-                raise DataError(f"{key} is cut short: it is no whole gzip file")
-            content = unpacker.unused_data.lstrip(b"\0")
-    except zlib.error as error:
+        for part in parts:
+            yield part
+            if file.tell() > LARGEST_UNPACKED:
+                raise DataError(
+                    f"{key} unpacks to more than {LARGEST_UNPACKED // 2**20} MiB: write it as "
+                    "several files, or unpack it"
+                )
+    except EOFError as error:
+        raise DataError(f"{key} is cut short: it is no whole gzip file") from error
+    except (gzip.BadGzipFile, zlib.error) as error:
         raise DataError(f"{key} is no gzip file: {error}") from error
-    return b"".join(parts)
+
+
+def _too_long(key: str) -> DataError:
+    return DataError(
+        f"{key} has a line of more than {LARGEST_LINE // 2**20} MiB: JSON lines hold one row a line"
+    )

@@ -76,7 +76,7 @@ def score(job: Job, unit: Unit, store: Store, open_model: "Callable[[], Model]")
         return {"done": "before", **_counts(receipt)}
     model = open_model()
     output = Output(job.format, model.contract, model.header)
-    refused: list[tuple[int, Problem]] = []
+    refused: list[bytes] = []
     rows = scored = 0
     for block in Reader(job, model.contract, store).read(unit):
         places, outputs, unseen, problems = model.score(block)
@@ -86,10 +86,10 @@ def score(job: Job, unit: Unit, store: Store, open_model: "Callable[[], Model]")
         found = list(block.broken)
         for place, reasons in problems.items():
             found += [(block.numbers[place], reason) for reason in reasons]
-        refused += sorted(found, key=lambda entry: entry[0])
+        refused += _write_lines(sorted(found, key=lambda entry: entry[0]))
     receipt = Receipt(unit.digest(job), rows, scored, rows - scored)
     if refused:
-        store.put(unit.refused(job), b"".join(_write_lines(refused)))
+        store.put(unit.refused(job), b"".join(refused))
     store.put(unit.output(job), output.close(), receipt.to_metadata())
     return {"done": "now", **_counts(receipt)}
 
@@ -151,16 +151,20 @@ def finish(job: Job, store: Store) -> dict[str, Any]:
 
 
 def _find_strays(job: Job, units: Iterable[Unit], store: Store) -> list[str]:
-    """List outputs below the target that are no unit's: of other cuts, or of other inputs."""
+    """List outputs below the target that are no unit's: of other cuts, or of other inputs.
+
+    What has no receipt is not ours, whatever its name.
+    """
     expected = {split_uri(unit.output(job))[1] for unit in units}
     target = f"{job.target.rstrip('/')}/"
-    folder = split_uri(target)[1]
+    bucket, folder = split_uri(target)
     return [
         found.key
         for found in store.list(target, "")
         if _OUTPUT.search(found.key)
         and not found.key.removeprefix(folder).startswith("_")
         and found.key not in expected
+        and Receipt.from_metadata(store.metadata(f"s3://{bucket}/{found.key}") or {}) is not None
     ]
 
 

@@ -6,6 +6,7 @@ contract, scores it with `core.engine` and words the answer as the API does.
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import struct
@@ -260,7 +261,9 @@ def test_numbers_are_read_as_python_reads_them(raw: bytes, form: int) -> None:
     if not math.isfinite(number) or abs(number) > 1e300:
         return
     text = (repr, lambda x: f"{x:.40e}", halfway)[form](number)
-    (part,) = JsonLines(EVERYTHING, frozenset(), None).read(f'{{"salary":{text}}}'.encode())
+    (part,) = JsonLines(EVERYTHING, frozenset(), None).read(
+        io.BytesIO(f'{{"salary":{text}}}'.encode()), "rows"
+    )
     assert not part.odd
     found = part.columns["salary"][0]
     assert struct.pack("<d", found) == struct.pack("<d", float(text))
