@@ -115,7 +115,7 @@ def main(args: argparse.Namespace) -> int:
             "What moved most (evidence 1 is the alarm's line)",
             ("change", "evidence", ""),
             [
-                (f["text"], f"{f['evidence'] / f['threshold']:.2f}", "alarms" * f["alarms"])
+                (f["text"], _evidence(f["evidence"] / f["threshold"]), "alarms" * f["alarms"])
                 for f in verdict["ranking"][:SHOWN_COLUMNS]
             ],
         )
@@ -131,15 +131,32 @@ def main(args: argparse.Namespace) -> int:
             f"{'  DROPPED' if quality['dropped'] else ''}  [{run}]",
             markup=False,
         )
-    print_table(
-        f"Windows since {args.since}",
-        ("until", "rows", "evidence", "", "most moved"),
-        [
-            (w["end"], w["rows"], w["evidence"], "DRIFT" if w["alarm"] else "", w["top"])
-            for w in found["windows"]
-        ],
-    )
+    if found["windows"]:
+        print_table(
+            f"Windows since {args.since}",
+            ("until (UTC)", "rows", "evidence", "most moved"),
+            [
+                (
+                    _moment(w["end"]),
+                    w["rows"],
+                    f"{_evidence(w['evidence'])}{' DRIFT' if w['alarm'] else ''}",
+                    w["top"],
+                )
+                for w in found["windows"]
+            ],
+        )
+    elif latest is not None:
+        console.print(f"No window was judged since {args.since}.", markup=False)
     for problem in found["problems"]:
         console.print(f"! {problem}", markup=False)
     console.print(f"report: {found['report']}", markup=False)
     return 0
+
+
+def _moment(text: str) -> str:
+    """Shorten `2026-01-31T12:00:00Z`."""
+    return text[:16].replace("T", " ")
+
+
+def _evidence(ratio: float | None) -> str:
+    return f"{max(ratio or 0.0, 0.0):.2f}"

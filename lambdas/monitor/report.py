@@ -161,7 +161,8 @@ def render_index(deployment: str, state: Mapping[str, Any], now: str) -> bytes:
         + (
             '<h2>Quality by labels</h2><div class="wide"><table class="stack"><thead><tr>'
             '<th>Model</th><th>Metric</th><th class="n">Value (95% interval)</th>'
-            f'<th class="n">Holdout</th><th class="n">Labels</th><th></th></tr></thead><tbody>{quality}</tbody></table></div>'
+            '<th class="n">Holdout</th><th class="n">Labels</th><th></th></tr></thead>'
+            f"<tbody>{quality}</tbody></table></div>"
             if quality
             else ""
         )
