@@ -14,7 +14,7 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn,
 from rich.text import Text
 
 from core.errors import OperationError
-from core.scoring import FORMATS, UNIT_BYTES, Job, split_uri
+from core.scoring import FORMATS, LARGEST_UNIT_BYTES, UNIT_BYTES, Job, split_uri
 from ops.deployment import Deployment, connect
 from ops.screen import console, print_json, progress_console
 
@@ -48,7 +48,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument(
         "--unit-mb",
-        type=float,
+        type=_unit_mb,
         default=UNIT_BYTES / 2**20,
         help="cut larger objects about so many MiB apart (default: %(default)g)",
     )
@@ -65,6 +65,13 @@ def _positive(text: str) -> int:
     return number
 
 
+def _unit_mb(text: str) -> float:
+    number = float(text)
+    if not 1 <= number * 2**20 <= LARGEST_UNIT_BYTES:
+        raise argparse.ArgumentTypeError(f"must be above 0, at most {LARGEST_UNIT_BYTES // 2**20}")
+    return number
+
+
 def make_job(deployment: Deployment, args: argparse.Namespace) -> Job:
     """Describe what is asked for; the model is the one that is live now, for the whole job.
 
@@ -75,9 +82,6 @@ def make_job(deployment: Deployment, args: argparse.Namespace) -> Job:
     model_uri = deployment.model_uri
     if not model_uri.startswith("s3://"):
         raise OperationError("no model is live yet: `python -m ops status`")
-    unit_bytes = round(args.unit_mb * 2**20)
-    if unit_bytes < 1:
-        raise OperationError("--unit-mb must be above 0")
     return Job.from_dict(
         {
             "source": args.source,
@@ -86,10 +90,21 @@ def make_job(deployment: Deployment, args: argparse.Namespace) -> Job:
             "format": args.format,
             "ignore_unknown": args.ignore_unknown,
             "force": args.force,
-            "unit_bytes": unit_bytes,
+            "unit_bytes": round(args.unit_mb * 2**20),
             "workers": args.workers,
         }
     )
+
+
+def find_running(deployment: Deployment, job: Job) -> str | None:
+    """Return the ARN of an execution that is at work on the same job, if there is one."""
+    machine = deployment.output("serving", "ScoringMachineArn")
+    pages = deployment.client("stepfunctions").get_paginator("list_executions")
+    for page in pages.paginate(stateMachineArn=machine, statusFilter="RUNNING"):
+        for execution in page["executions"]:
+            if execution["name"].startswith(f"{job.id}-"):
+                return str(execution["executionArn"])
+    return None
 
 
 def start(deployment: Deployment, job: Job) -> str:
@@ -181,15 +196,25 @@ def main(args: argparse.Namespace) -> int:
     deployment = connect(args.stage)
     job = make_job(deployment, args)
     began = time.monotonic()
-    execution = start(deployment, job)
+    running = None if job.force else find_running(deployment, job)
+    execution = running or start(deployment, job)
     if args.no_wait:
         started = {"job": job.id, "execution": execution, "summary": f"{job.manifest}.json"}
         if args.json:
             print_json(started)
         else:
-            console.print(f"started {execution}; the summary will be {job.manifest}.json")
+            verb = "at work already:" if running else "started"
+            console.print(f"{verb} {execution}; the summary will be {job.manifest}.json")
         return 0
-    described = wait(deployment, job, execution)
+    try:
+        described = wait(deployment, job, execution)
+    except KeyboardInterrupt:
+        progress_console.print(
+            "the job goes on without us: the same command follows it again, or stop it with "
+            f"`aws stepfunctions stop-execution --execution-arn {execution}`",
+            markup=False,
+        )
+        raise
     seconds = time.monotonic() - began
     summary = None
     if described["status"] == "SUCCEEDED" or described.get("error") == "UnitsFailed":

@@ -93,8 +93,10 @@ def as_json_lines(rows: list[dict[str, Any]]) -> bytes:
 
 
 def as_parquet(rows: list[dict[str, Any]], group_rows: int = 7) -> bytes:
+    """Write a Parquet file; with groups of 0 rows, its columns and no rows."""
     sink = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist(rows), sink, row_group_size=group_rows)
+    table = pa.Table.from_pylist(rows)
+    pq.write_table(table if group_rows else table[:0], sink, row_group_size=group_rows or 1)
     return sink.getvalue()
 
 
