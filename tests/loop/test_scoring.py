@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from core.bundle import GOLDEN, MANIFEST, Bundle, Manifest
+from core.bundle import GOLDEN, MANIFEST, Manifest
+from core.engine import load_engine
 from core.settings import load_settings
-from lambdas.score.model import Model
 from local.cloud import Cloud
 from local.demo import CLOCK_RATE, connect_cloud
 from ops import __main__ as ops_main
@@ -36,16 +36,18 @@ def make_row(index: int) -> dict[str, Any]:
     }
 
 
-def shop_bundle() -> dict[str, bytes]:
+def answers_of(rows: list[dict[str, Any]], base: float = -1.0) -> list[float]:
+    """Give the probabilities of "yes" that the shop's model has for rows, one by one."""
+    engine = load_engine(json.dumps(bundles.model_document(base=base)))
+    contract = bundles.CONTRACT_OF_SHOP
+    return [engine.score(contract.encode(contract.parse(row)))[1] for row in rows]
+
+
+def shop_bundle(base: float = -1.0) -> dict[str, bytes]:
     """Return the files of a bundle whose golden answers are its own."""
-    files = bundles.files()
-    model = Model(Bundle(files.__getitem__))
-    answer = model.score(["0"], [bundles.ROW]).answers[0]
-    golden = {
-        "rows": [bundles.ROW],
-        "answers": [list(answer["probabilities"].values())],
-        "tolerance": 1e-9,
-    }
+    files = bundles.files(model=bundles.model_document(base=base))
+    (yes,) = answers_of([bundles.ROW], base)
+    golden = {"rows": [bundles.ROW], "answers": [[1.0 - yes, yes]], "tolerance": 1e-9}
     files[GOLDEN] = json.dumps(golden).encode()
     content = {name: body for name, body in files.items() if name != MANIFEST}
     return {**content, MANIFEST: Manifest.of(content).to_json()}
@@ -72,6 +74,16 @@ class Scored:
             body = self.s3.get_object(Bucket=self.deployment.bucket, Key=entry["Key"])["Body"]
             lines += [json.loads(line) for line in body.read().splitlines()]
         return lines
+
+    def promote(self, assembly: Path, run: str, base: float) -> str:
+        """Make a model of the shop's the live one; return its address."""
+        prefix = f"models/{run}/output/model/"
+        for name, body in shop_bundle(base).items():
+            self.s3.put_object(Bucket=self.deployment.bucket, Key=prefix + name, Body=body)
+        uri = f"s3://{self.deployment.bucket}/{prefix}"
+        stack = f"{self.deployment.name}-serving"
+        self.cloud.deploy(assembly, [stack], {stack: {"ModelUri": uri}})
+        return uri
 
     def uri(self, prefix: str) -> str:
         return f"s3://{self.deployment.bucket}/batch/{prefix}"
@@ -100,14 +112,10 @@ def scored(assembly: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     """Deploy the local stage, and make a bundle that was written by hand its live model."""
     settings = load_settings("project.toml", "local")
     with Cloud(tmp_path_factory.mktemp("cloud"), rate=CLOCK_RATE) as cloud:
-        outputs = cloud.deploy(assembly)
-        bucket = outputs[f"{settings.deployment}-training"]["BucketName"]
-        prefix = f"models/{bundles.RUN}/output/model/"
-        for name, body in shop_bundle().items():
-            cloud.client("s3").put_object(Bucket=bucket, Key=prefix + name, Body=body)
-        stack = f"{settings.deployment}-serving"
-        cloud.deploy(assembly, [stack], {stack: {"ModelUri": f"s3://{bucket}/{prefix}"}})
-        yield Scored(cloud, connect_cloud(settings, cloud))
+        cloud.deploy(assembly)
+        found = Scored(cloud, connect_cloud(settings, cloud))
+        found.promote(assembly, bundles.RUN, -1.0)
+        yield found
 
 
 @pytest.fixture
@@ -199,10 +207,7 @@ def test_no_row_is_lost_or_doubled_when_workers_die(
     assert (summary["rows"], summary["scored"]) == (60_000, 60_000)
     answers = scored.read("two/out/")
     assert len(answers) == len({line["id"] for line in answers}) == 60_000
-    expected = Model(Bundle(shop_bundle().__getitem__)).score(["0"] * 60_000, rows).answers
-    assert [line["probabilities"]["yes"] for line in answers] == [
-        expected[index]["probabilities"]["yes"] for index in range(60_000)
-    ]
+    assert [line["probabilities"]["yes"] for line in answers] == answers_of(rows)
 
 
 def test_a_unit_that_cannot_be_read_fails_alone(scored: Scored, run: Any) -> None:
@@ -232,3 +237,84 @@ def test_what_cannot_be_begun_is_said(scored: Scored, run: Any) -> None:
     status, answer = run(f"s3://{bucket}/captures/", scored.uri("out/"))
     assert status == 1
     assert "captures/a.parquet" in answer["error"]
+
+
+def test_a_job_that_is_left_goes_on_and_is_followed_again(
+    scored: Scored, run: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Ctrl-C stops the watching, not the work; the same command then starts no second execution."""
+    rows = [make_row(index) for index in range(40_000)]
+    scored.put("four/in/a.jsonl", lines_of(rows))
+    command = (scored.uri("four/in/"), scored.uri("four/out/"), "--unit-mb", "0.1")
+
+    def interrupt(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(score.wait, "__defaults__", (interrupt,))
+        assert ops_main.main(["score", *command, "--workers", "1"]) == 130
+    assert "the job goes on" in capsys.readouterr().err
+    assert len(executions(scored)) == 1
+    status, summary = run(*command, "--workers", "1")
+    assert (status, summary["scored"]) == (0, 40_000)
+    assert executions(scored) == []
+    machine = scored.deployment.output("serving", "ScoringMachineArn")
+    listed = scored.deployment.client("stepfunctions").list_executions(stateMachineArn=machine)
+    job = summary["job"]
+    assert [e["status"] for e in listed["executions"] if e["name"].startswith(job)] == ["SUCCEEDED"]
+
+
+def executions(scored: Scored) -> list[str]:
+    """List the executions of the scoring machine that are at work."""
+    machine = scored.deployment.output("serving", "ScoringMachineArn")
+    listed = scored.deployment.client("stepfunctions").list_executions(
+        stateMachineArn=machine, statusFilter="RUNNING"
+    )
+    return [str(execution["executionArn"]) for execution in listed["executions"]]
+
+
+def test_a_promotion_in_the_middle_of_a_job_changes_none_of_its_answers(
+    scored: Scored, run: Any, assembly: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All rows carry the answers of the model that was live at the start; the next job's do not."""
+    from local import functions
+
+    original = functions.Worker.run
+    promoted = threading.Event()
+    calls: list[bytes] = []
+
+    def hold(worker: Any, arn: str, payload: bytes, request_id: str) -> Any:
+        """Let a few units through before the promotion, and the others after it."""
+        if b'"action":"score"' in payload.replace(b" ", b""):
+            calls.append(payload)
+            if len(calls) > 3:
+                assert promoted.wait(300)
+        return original(worker, arn, payload, request_id)
+
+    monkeypatch.setattr(functions.Worker, "run", hold)
+    rows = [make_row(index) for index in range(10_000)]
+    scored.put("five/in/a.jsonl", lines_of(rows))
+    before = scored.deployment.model_uri
+    command = (scored.uri("five/in/"), scored.uri("five/out/"), "--unit-mb", "0.1")
+    try:
+        status, started = run(*command, "--workers", "1", "--no-wait")
+        assert status == 0
+        while len(calls) < 4:
+            time.sleep(0.05)
+        after = scored.promote(assembly, f"{bundles.RUN}-next", 0.5)
+        assert scored.deployment.model_uri == after != before
+        assert executions(scored) == [started["execution"]]
+    finally:
+        promoted.set()
+    while executions(scored):
+        time.sleep(0.1)
+    assert len(calls) > 6
+    bucket, _, key = started["summary"].removeprefix("s3://").partition("/")
+    summary = json.loads(scored.s3.get_object(Bucket=bucket, Key=key)["Body"].read())
+    assert (summary["model_uri"], summary["scored"]) == (before, 10_000)
+    found = [line["probabilities"]["yes"] for line in scored.read("five/out/")]
+    assert found == answers_of(rows)
+    status, summary = run(scored.uri("five/in/"), scored.uri("five/next/"))
+    assert (status, summary["model_uri"]) == (0, after)
+    found = [line["probabilities"]["yes"] for line in scored.read("five/next/")]
+    assert found == answers_of(rows, 0.5)
