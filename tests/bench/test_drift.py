@@ -80,7 +80,7 @@ def test_answers_of_other_tools_become_shares_and_delays() -> None:
     }
     figures, power = bench._peer_figures("evidently", answers)
     assert [(f["windows"], f["share"]) for f in figures["false_alarms"]] == [(4, 0.25)]
-    assert (figures["rows_timed"], figures["seconds_by_20_columns"]) == (1000, 2.5)
+    assert (figures["rows_timed"], figures["cpu_seconds"]) == (1000, 2.5)
     assert [(p["share"], p["median_windows"], p["slowest"]) for p in power] == [(0.333, 2, None)]
 
 
