@@ -46,10 +46,10 @@ def read_captures(chunks: Iterator[bytes]) -> Iterator[Capture | None]:
         while text:  # Firehose adds no separator unless it is told to: several may share a line
             try:
                 document, end = _DECODER.raw_decode(text)
-            except ValueError:
+            except (ValueError, RecursionError):
                 yield None
                 break
-            yield _capture(document)
+            yield _capture(document) if is_text(text, document) else None
             text = text[end:].lstrip()
 
 
@@ -116,10 +116,11 @@ def _capture(document: object) -> Capture | None:
             for prediction, values, outputs in document["rows"]
         ]
         weight = float(document.get("weight", 1.0))
-        if not rows or not math.isfinite(weight) or weight <= 0.0:
+        time = int(document["time"])
+        if not rows or not math.isfinite(weight) or weight <= 0.0 or time < 0:
             return None
         return Capture(
-            int(document["time"]),
+            time,
             str(document["request"]),
             str(document["run"]),
             str(document.get("version", "")),
@@ -132,6 +133,17 @@ def _capture(document: object) -> Capture | None:
 
 def _number(value: object) -> float:
     return math.nan if value is None else float(value)  # type: ignore[arg-type]
+
+
+def is_text(source: str, document: object) -> bool:
+    """Say whether JSON holds text only: half a surrogate pair can be read, and never be written."""
+    if "\\ud" not in source and "\\uD" not in source:
+        return True
+    try:
+        json.dumps(document, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def hash_text(*parts: str) -> int:

@@ -185,6 +185,13 @@ def dump(document: object) -> bytes:
     return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
 
 
+def _plain(value: Any) -> Any:
+    """Turn what is no value of any column into text, which counts as never seen."""
+    if isinstance(value, list | dict) or (isinstance(value, int) and abs(value) > 1e300):
+        return str(type(value))
+    return value
+
+
 class _Part:
     """The rows of one run and window, counted in batches."""
 
@@ -213,7 +220,12 @@ class _Part:
         if not rows:
             return
         outputs = [row.outputs for row in rows]
-        counted = drift.summarise(self._model.baseline, [row.values for row in rows], outputs)
+        values = [row.values for row in rows]
+        try:
+            counted = drift.summarise(self._model.baseline, values, outputs)
+        except (TypeError, OverflowError):  # values that no column can have; rare, so looked at now
+            plain = [{name: _plain(value) for name, value in row.items()} for row in values]
+            counted = drift.summarise(self._model.baseline, plain, outputs)
         self._total = self._total + counted
         total, number = estimate_confidence(self._model.contract, self._model.threshold, outputs)
         self._confidence += total

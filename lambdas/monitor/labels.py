@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from core.contract import Contract
-from lambdas.monitor.captures import Capture, Row, unzip_chunks
+from lambdas.monitor.captures import Capture, Row, is_text, unzip_chunks
 
 
 class Label(NamedTuple):
@@ -45,16 +45,21 @@ def read_labels(chunks: Iterator[bytes], now: int) -> Iterator[Label | None]:
         for line in lines:
             if line.strip():
                 try:
-                    yield _label(json.loads(line), now)
-                except ValueError:
+                    document = json.loads(line)
+                except (ValueError, RecursionError):
                     yield None
+                else:
+                    yield _label(document, now) if is_text(line, document) else None
     elif first:
         reader = csv.DictReader(lines, delimiter=";" if ";" in first else ",")
         if not {"id", "value"} <= set(reader.fieldnames or ()):
             yield None
             return
-        for record in reader:
-            yield _label(record, now)
+        try:
+            for record in reader:
+                yield _label(record, now)
+        except csv.Error:  # a field of over 128 KiB, say: what follows cannot be told from it
+            yield None
     if not whole:
         yield None
 
@@ -65,7 +70,10 @@ def _label(document: Any, now: int) -> Label | None:
     name, value, time = document.get("id"), document.get("value"), document.get("time")
     if not isinstance(name, str) or not name or not isinstance(value, str | int | float | bool):
         return None
-    if isinstance(value, float) and not math.isfinite(value):
+    try:
+        if isinstance(value, int | float) and not math.isfinite(value):
+            return None
+    except OverflowError:
         return None
     try:
         moment = now if time in (None, "") else int(float(time))

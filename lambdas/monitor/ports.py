@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import boto3
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from core.errors import StorageError
 from lambdas.monitor.counting import Entry, Record
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from mypy_boto3_sns import SNSClient
 
 CHUNK_BYTES = 1 << 20
+MESSAGE_BYTES = 250 << 10
 
 
 class Bucket:
@@ -47,7 +48,7 @@ class Bucket:
                 for page in pages
                 for entry in page.get("Contents", [])
             ]
-        except ClientError as error:
+        except (ClientError, BotoCoreError) as error:
             raise StorageError(f"cannot list s3://{self._name}/{prefix}: {error}") from error
 
     def read(self, key: str) -> bytes | None:
@@ -61,7 +62,7 @@ class Bucket:
             return found["Body"].read(), found["ETag"]
         except self._client.exceptions.NoSuchKey:
             return None, ""
-        except ClientError as error:
+        except (ClientError, BotoCoreError) as error:
             raise StorageError(f"cannot read s3://{self._name}/{key}: {error}") from error
 
     def stream(self, key: str) -> Iterator[bytes]:
@@ -69,14 +70,14 @@ class Bucket:
         try:
             body = self._client.get_object(Bucket=self._name, Key=key)["Body"]
             yield from body.iter_chunks(CHUNK_BYTES)
-        except ClientError as error:
+        except (ClientError, BotoCoreError) as error:
             raise StorageError(f"cannot read s3://{self._name}/{key}: {error}") from error
 
     def write(self, key: str, body: bytes, content_type: str = "application/json") -> None:
         """Write an object."""
         try:
             self._client.put_object(Bucket=self._name, Key=key, Body=body, ContentType=content_type)
-        except ClientError as error:
+        except (ClientError, BotoCoreError) as error:
             raise StorageError(f"cannot write s3://{self._name}/{key}: {error}") from error
 
     def write_new(self, key: str, body: bytes) -> bool:
@@ -108,8 +109,8 @@ class Bucket:
                 **condition,  # type: ignore[arg-type]
             )
             return written["ETag"]
-        except ClientError as error:
-            if error.response["Error"]["Code"] in (
+        except (ClientError, BotoCoreError) as error:
+            if isinstance(error, ClientError) and error.response["Error"]["Code"] in (
                 "PreconditionFailed",
                 "ConditionalRequestConflict",
             ):
@@ -125,11 +126,17 @@ class Topic:
         self._client = client or boto3.client("sns")
 
     def publish(self, subject: str, message: str) -> None:
-        """Send a message; SNS allows 100 characters of ASCII as its subject."""
-        plain = subject.encode("ascii", "replace").decode()[:100]
+        """Send a message: a subject of up to 100 printable ASCII characters, and 256 KiB of text.
+
+        SNS refuses others (API reference, "Publish"), and a message that is refused would come
+        back with every run.
+        """
+        ascii_only = subject.encode("ascii", "replace").decode()
+        plain = "".join(c if c.isprintable() else " " for c in ascii_only)[:100]
+        short = message.encode()[:MESSAGE_BYTES].decode(errors="ignore")
         try:
-            self._client.publish(TopicArn=self._arn, Subject=plain, Message=message)
-        except ClientError as error:
+            self._client.publish(TopicArn=self._arn, Subject=plain, Message=short)
+        except (ClientError, BotoCoreError) as error:
             raise StorageError(f"cannot publish to {self._arn}: {error}") from error
 
 
@@ -151,7 +158,7 @@ class EventBus:
                     }
                 ]
             )
-        except ClientError as error:
+        except (ClientError, BotoCoreError) as error:
             raise StorageError(f"cannot send {detail_type!r} to EventBridge: {error}") from error
         if answer.get("FailedEntryCount"):
             raise StorageError(f"EventBridge refused {detail_type!r}: {answer['Entries']}")

@@ -117,8 +117,9 @@ def render_window(
         "column's importance to the model. Evidence 1 is the line beyond which a change alarms, "
         f"if it is large enough as well.</p>{_changes(rows[:SHOWN_COLUMNS])}"
         + (
-            f"<details><summary>{len(rows) - SHOWN_COLUMNS} columns that moved less</summary>"
-            f"{_changes(rows[SHOWN_COLUMNS:])}</details>"
+            f"<details><summary>{len(ranked) - SHOWN_COLUMNS} columns that moved less"
+            f"{f', the first {len(rows) - SHOWN_COLUMNS}' if len(ranked) > len(rows) else ''}"
+            f"</summary>{_changes(rows[SHOWN_COLUMNS:])}</details>"
             if len(rows) > SHOWN_COLUMNS
             else ""
         )
