@@ -29,12 +29,17 @@ Build = Callable[[Mapping[str, Any]], BaseEstimator]
 
 @dataclass(frozen=True)
 class Candidate:
-    """One kind of model: how to build it, what to try first, and what to draw from after that."""
+    """One kind of model: how to build it, what to try first, and what to draw from after that.
+
+    `starts` are tried after the defaults and before anything is drawn: what is good for another
+    kind of table than the defaults are.
+    """
 
     name: str
     build: Build
     defaults: Mapping[str, Any] = field(default_factory=dict)
     space: Mapping[str, Choice | Range] = field(default_factory=dict)
+    starts: tuple[Mapping[str, Any], ...] = ()
 
 
 def build_candidates(
@@ -189,7 +194,9 @@ def _clusterings(contract: Contract, seed: int, clusters: int) -> list[Candidate
     ]
 
 
-def _boosting_space(rows: int) -> tuple[dict[str, Any], dict[str, Choice | Range]]:
+def _boosting_space(
+    rows: int,
+) -> tuple[dict[str, Any], dict[str, Choice | Range], tuple[dict[str, Any], ...]]:
     small = rows < 2000
     defaults = {
         "max_iter": 100 if small else 200,
@@ -200,12 +207,14 @@ def _boosting_space(rows: int) -> tuple[dict[str, Any], dict[str, Choice | Range
     }
     space: dict[str, Choice | Range] = {
         "max_iter": Choice((50, 100, 150) if small else (100, 200, 300)),
-        "learning_rate": Range(0.03, 0.2, log=True),
-        "max_leaf_nodes": Choice((4, 8, 16) if small else (15, 31, 63)),
+        "learning_rate": Range(0.03 if small else 0.02, 0.2, log=True),
+        "max_leaf_nodes": Choice((4, 8, 16) if small else (4, 8, 15, 31, 63)),
         "min_samples_leaf": Choice((5, 10, 20) if small else (10, 20, 50, 100)),
         "l2_regularization": Range(1e-2, 10.0, log=True),
     }
-    return defaults, space
+    # Where the signal is weak, many rows are no reason for large trees.
+    gentle = {"max_iter": 300, "learning_rate": 0.03, "max_leaf_nodes": 8}
+    return defaults, space, () if small else (gentle,)
 
 
 def _forest_space(

@@ -1,5 +1,6 @@
 """report.html: what a person reads before approving a model; one file, no scripts, no links out."""
 
+import math
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
@@ -107,8 +108,8 @@ def _head(
     stated = "".join(f"<div>{escape(reason)}</div>" for reason in reasons)
     return (
         f"<h1>{escape(deployment)}</h1>"
-        f"<p>A {escape(contract.task)} model that {what}: <b>{escape(chosen['candidate'])}</b>, "
-        f"trained on "
+        f"<p>{'An' if contract.task == 'anomaly' else 'A'} {contract.task} model that {what}: "
+        f"<b>{escape(chosen['candidate'])}</b>, trained on "
         f"{rows['train']:,} rows and judged on {rows['holdout']:,} that it never saw. "
         f"Run <code>{escape(run)}</code>, started by {escape(trigger)}.</p>"
         f'<div class="verdict {"good" if passed else "bad"}"><b '
@@ -135,7 +136,7 @@ def find_missed_gates(
 def _metrics(evaluation: Mapping[str, Any], gates: Mapping[str, Mapping[str, float]]) -> str:
     rows = []
     for name, found in evaluation["metrics"].items():
-        limits = f"{found['low']:.4f} to {found['high']:.4f}" if "low" in found else ""
+        limits = _interval(found, 4)
         gate = ""
         for kind, sign in (("minimum", "≥"), ("maximum", "≤")):
             limit = gates.get(kind, {}).get(name)
@@ -148,7 +149,9 @@ def _metrics(evaluation: Mapping[str, Any], gates: Mapping[str, Mapping[str, flo
         label = escape(name_metric(name)) + (
             " (competed on)" if name == evaluation["metric"] else ""
         )
-        rows.append([label, f"{found['value']:.4f}", limits, f"{found['better']} is better", gate])
+        rows.append(
+            [label, _figure(found["value"], 4), limits, f"{found['better']} is better", gate]
+        )
     text = (
         "<p class=note>Measured on the held-out rows; limits are 95% bootstrap intervals over "
         + {"group": "groups", "time": "blocks of neighbours in time"}.get(
@@ -198,7 +201,7 @@ def _champion(evaluation: Mapping[str, Any]) -> str:
         if found is None:
             continue
         advantage = found["advantage"]
-        limits = f"{advantage['low']:.4g} to {advantage['high']:.4g}" if "low" in advantage else ""
+        limits = _interval(advantage, 4)
         rows.append(
             [
                 label,
@@ -295,9 +298,10 @@ def _charts(evaluation: Mapping[str, Any], contract: Contract) -> str:
             )
         )
     if curves.get("confusion") and len(contract.classes) <= 12:
+        at_threshold = " at the threshold" if evaluation["threshold"] is not None else ""
         figures.append(
             (
-                "Confusion matrix at the threshold: rows by what they are and what was answered.",
+                f"Confusion matrix{at_threshold}: rows by what they are and what was answered.",
                 charts.draw_heat(
                     contract.classes,
                     contract.classes,
@@ -335,7 +339,7 @@ def _other_figures(curves: Mapping[str, Any]) -> list[tuple[str, str]]:
         )
         figures.append(
             (
-                f"Residuals (actual minus predicted); their mean is {found['bias']:.4g}.",
+                f"Residuals (actual minus predicted); their mean is {_figure(found['bias'], 4)}.",
                 charts.draw_histograms(
                     found["edges"],
                     [("", found["counts"])],
@@ -408,10 +412,10 @@ def _slices(evaluation: Mapping[str, Any]) -> str:
     found = evaluation["slices"]
     if not found:
         return ""
+    kind = "absolute error" if evaluation["task"] == "regression" else "log loss"
+    other = evaluation["metric"] if evaluation["metric"] not in ("log_loss", "mae") else ""
     rows = []
     for item in found:
-        loss = item["loss"]
-        limits = f"{loss['low']:.3g} to {loss['high']:.3g}" if "low" in loss else ""
         metric = item["metric"]
         mark = '<span class="no">worse</span>' if item["worse"] else ""
         rows.append(
@@ -419,14 +423,13 @@ def _slices(evaluation: Mapping[str, Any]) -> str:
                 escape(item["column"]) + (" (sensitive)" if item["sensitive"] else ""),
                 escape(item["group"]),
                 f"{item['rows']:,}",
-                "" if metric is None else f"{metric:.4g}",
-                f"{loss['value']:.3g}",
-                limits,
+                *(["" if metric is None else _figure(metric, 3)] if other else []),
+                _figure(item["loss"]["value"], 3),
+                _interval(item["loss"], 3),
                 mark,
             ]
         )
-    kind = "absolute error" if evaluation["task"] == "regression" else "log loss"
-    head = ["column", "rows where it is", "#rows", f"#{name_metric(evaluation['metric'])}"]
+    head = ["column", "rows where it is", "#rows", *([f"#{name_metric(other)}"] if other else [])]
     marked = sum(1 for item in found if item["worse"])
     verdict = (
         f"{marked} of them are worse than the other rows by more than noise"
@@ -457,7 +460,13 @@ def _search(evaluation: Mapping[str, Any]) -> str:
         params = ", ".join(f"{key} {_param(value)}" for key, value in top["params"].items())
         shown = f"<b>{escape(name)}</b> (chosen)" if name == best["candidate"] else escape(name)
         rows.append(
-            [shown, str(len(trials)), f"{top['score']:.5g}", f"{top['spread']:.2g}", escape(params)]
+            [
+                shown,
+                str(len(trials)),
+                _figure(top["score"], 5),
+                _figure(top["spread"], 2),
+                escape(params),
+            ]
         )
     early = (
         "<p>The search ended with its time budget.</p>"
@@ -545,7 +554,22 @@ def _curve(entry: Mapping[str, Any]) -> Series:
 
 
 def _value(interval: Mapping[str, float]) -> str:
-    return f"{interval['value']:.4g}" if "value" in interval else "undefined"
+    return _figure(interval["value"], 4) if "value" in interval else "undefined"
+
+
+def _figure(value: float, digits: int) -> str:
+    """Write a number with so many digits that count, and all before the point up to a million."""
+    size = abs(value)
+    if not 1e-4 <= size < 1e9:
+        return f"{value:.{digits}g}"
+    decimals = digits - 1 - math.floor(math.log10(size))
+    return f"{value:,.{min(max(decimals, 0), digits)}f}"
+
+
+def _interval(found: Mapping[str, float], digits: int) -> str:
+    if "low" not in found:
+        return ""
+    return f"{_figure(found['low'], digits)} to {_figure(found['high'], digits)}"
 
 
 def _param(value: object) -> str:

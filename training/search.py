@@ -2,9 +2,9 @@
 
 Each trial is judged by cross-validation inside the training rows. A trial whose folds so far are
 worse than the worst fold of the best trial is given up early, and a candidate whose defaults are
-that far behind gets few draws, so that the budget goes to what may win. Every
-draw depends on the seed, the candidate and the draw's number only; the clock decides nothing but
-when to stop, and a search that was stopped says so.
+that far behind gets few draws until one of them catches up, so that the budget goes to what may
+win. Every draw depends on the seed, the candidate and the draw's number only; the clock decides
+nothing but when to stop, and a search that was stopped says so.
 """
 
 import hashlib
@@ -183,7 +183,7 @@ def search(
     report: Callable[[str], None],
     checkpoint: Checkpoint | None = None,
 ) -> Searched:
-    """Find the best candidate and hyperparameters; the first of its `draws` are its defaults.
+    """Find the best candidate and hyperparameters; of its `draws` the defaults come first.
 
     Raises TrainingError if no trial could be scored (each failure was reported as it happened).
     """
@@ -209,10 +209,11 @@ def search(
 
 
 def plan_trials(candidates: "Mapping[str, Candidate]", *, draws: int, seed: int) -> list[Trial]:
-    """List the trials: every candidate's defaults first, then draws, candidates taking turns."""
+    """List the trials: every candidate's defaults, its starts, then draws, candidates in turn."""
     queues: list[list[Trial]] = []
     for name, candidate in candidates.items():
         params = [dict(candidate.defaults)]
+        params += [{**candidate.defaults, **start} for start in candidate.starts]
         only = next(iter(candidate.space.values())) if len(candidate.space) == 1 else None
         if isinstance(only, Choice):  # one list of values: try them in turn instead of drawing
             name_of_only = next(iter(candidate.space))
@@ -282,8 +283,11 @@ class _Runner:
             if scored.complete and (best is None or self._is_better(scored.score, best.score)):
                 best = scored
                 self._best_outputs = (scored, outputs)
-            if is_first and best is not None and self._is_hopeless(scored.scores, best):
-                behind[trial.candidate] = DRAWS_FOR_LAGGARDS
+            if best is not None and self._is_hopeless(scored.scores, best):
+                if is_first:
+                    behind[trial.candidate] = DRAWS_FOR_LAGGARDS
+            elif scored.complete:
+                behind.pop(trial.candidate, None)  # it has caught up
             self._tell(label, number, len(planned), scored, best)
         return done
 

@@ -381,6 +381,8 @@ def choose_model(job: Job, data: Data, split: Split, log: Log) -> Chosen:
     known = _candidates(job, contract, len(rows))
     names = (job.candidate,) if job.candidate else settings.training.candidates
     competing = choose_candidates(known, names)
+    if job.search_seed is not None:  # of the jobs that share a search each draws for itself
+        competing = {name: replace(kept, starts=()) for name, kept in competing.items()}
     metric = settings.metric
     folds = _folds(job, data, rows)
     objective = _objective(data, rows, folds, metric, seed)

@@ -172,6 +172,31 @@ def test_figures_are_drawn() -> None:
         assert f'aria-label="{title}"' in page
 
 
+def test_figures_are_written_with_the_digits_that_count() -> None:
+    """A price is not given to a hundredth of a cent, nor a share as a power of ten."""
+    dear = {"value": 373630.8959, "low": 6952.5493, "high": 1638792.4236, "better": "lower"}
+    page = render(evaluation(metric="rmse", metrics={"rmse": dear}))
+    assert '<td class="n">373,631</td>' in page
+    assert "6,953 to 1,638,792" in page
+    small = {"value": 0.00123456, "low": 0.0, "high": 1.0, "better": "lower"}
+    page = render(evaluation(metrics={"log_loss": small}))
+    assert '<td class="n">0.0012</td>' in page
+    assert "0 to 1.000" in page
+
+
+def test_the_loss_of_a_slice_is_shown_once() -> None:
+    """Beside the mean log loss a metric has a column only if it is another."""
+    assert "mean log loss</th>" in render(evaluation())
+    assert '<th class="n">log loss</th>' not in render(evaluation())
+    assert '<th class="n">ROC AUC</th>' in render(evaluation(metric="roc_auc"))
+
+
+def test_only_a_binary_model_has_a_threshold_in_its_figures() -> None:
+    """A confusion matrix of several classes is of the likeliest ones."""
+    assert "Confusion matrix at the threshold:" in render(evaluation())
+    assert "Confusion matrix: rows" in render(evaluation(threshold=None))
+
+
 @pytest.mark.parametrize("task", ["regression", "anomaly", "clustering"])
 def test_other_tasks_have_reports_of_their_own(task: str) -> None:
     """Residuals, anomaly scores, clusters: what fits the task is drawn."""
@@ -223,3 +248,4 @@ def test_other_tasks_have_reports_of_their_own(task: str) -> None:
     target = "y" if task == "regression" else None
     page = render(found, contract=Contract(task, (Column("x", "number"),), target=target))  # type: ignore[arg-type]
     assert f'aria-label="{titles[task]}"' in page
+    assert f"<p>{'An' if task == 'anomaly' else 'A'} {task} model" in page

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +101,15 @@ def test_candidates_that_are_far_behind_get_few_draws() -> None:
     tried = [trial.candidate for trial in found.trials]
     assert tried.count("near") == 10
     assert tried.count("far") == 3
+
+
+def test_a_candidate_that_catches_up_gets_its_draws() -> None:
+    """One good draw, be it a start, ends the rule for those that are far behind."""
+    late = replace(candidate("late", 0.9), starts=({"x": 0.3},))
+    found = run(Parabola(), candidate("near", 0.3), late, draws=10)
+    tried = [trial.params["x"] for trial in found.trials if trial.candidate == "late"]
+    assert tried[:2] == [0.9, 0.3]
+    assert len(tried) == 10
 
 
 def test_time_is_kept_and_said() -> None:
