@@ -33,7 +33,7 @@ _STATUSES = {
     403: ("Forbidden", "The signature or the key is wrong, or the caller may not call this API."),
     404: ("NotFound", "There is nothing at this path."),
     405: ("MethodNotAllowed", "This path does not answer this method."),
-    409: ("Conflict", "There is not one of `ids` for each row."),
+    409: ("Conflict", "The ids and what they name do not match."),
     413: ("TooLarge", "The body is too large."),
     415: ("UnsupportedMediaType", "The body is not `application/json`."),
     422: (
@@ -93,7 +93,7 @@ def describe_api(
                 "requestBody": _body("Labels"),
                 "responses": {
                     "202": _answer("The labels are kept.", "Accepted"),
-                    **_errors(400, 413, 415, 422, 503),
+                    **_errors(400, 409, 413, 415, 422, 503),
                 },
             }
         },

@@ -309,6 +309,9 @@ class Api:
     def _serve(self, request: Request, stage: Any, snapshot: Snapshot) -> Answer:
         route, path_parameters = self._match(request, snapshot)
         request.route = route
+        # Before the signature is checked: what is over the limit was not kept.
+        if len(request.body) > MAX_BODY_BYTES:
+            raise Refused("REQUEST_TOO_LARGE")
         if route.authorization == "AWS_IAM":
             request.caller = self._verify(request)
             if request.caller.role:
@@ -325,8 +328,6 @@ class Api:
             raise Refused("API_CONFIGURATION_ERROR", status=500)
         plan = self._check_key(request, route) if route.key_required else None
         self._throttle(request, route, stage, plan)
-        if len(request.body) > MAX_BODY_BYTES:
-            raise Refused("REQUEST_TOO_LARGE")
         query = parse_qsl(urlsplit(request.target).query, keep_blank_values=True)
         self._validate(request, route, snapshot, query, path_parameters)
         if route.integration.get("type") == "MOCK":
@@ -516,7 +517,7 @@ class Api:
             return
         try:
             body = json.loads(request.body)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise Refused("BAD_REQUEST_BODY", details=f"[{error}]") from error
         problems = sorted(snapshot.validators[model].iter_errors(body), key=str)
         if problems:

@@ -16,7 +16,7 @@ _TITLES = {
     400: ("malformed-request", "The request cannot be read"),
     404: ("not-found", "There is nothing at this path"),
     405: ("method-not-allowed", "This path does not answer this method"),
-    409: ("ids-do-not-match", "The ids and the rows do not match"),
+    409: ("ids-do-not-match", "The ids and what they name do not match"),
     413: ("too-large", "The request or its answer is too large"),
     415: ("unsupported-media-type", "The body is not JSON in UTF-8"),
     422: ("invalid-rows", "The request does not fit the model's contract"),

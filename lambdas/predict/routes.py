@@ -6,7 +6,7 @@ import time
 import traceback
 import uuid
 from base64 import b64decode
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -16,8 +16,10 @@ from core.errors import (
     ContractError,
     DriftlessError,
     EngineError,
+    Problem,
     StorageError,
 )
+from core.rows import LabelEntry
 from lambdas.predict.problems import (
     CONTENT_TYPE,
     RETRY_SECONDS,
@@ -172,6 +174,7 @@ class Api:
             labels = model.parse_labels(_json_body(event))
         except ContractError as error:
             raise _refusal(error) from error
+        _check_one_label_each(labels)
         time_ms = int(event["requestContext"].get("requestTimeEpoch") or 0)
         lines = b"".join(orjson.dumps({**label, "time": time_ms}) + b"\n" for label in labels)
         day = time.strftime("%Y/%m/%d", time.gmtime(time_ms / 1000))
@@ -261,6 +264,19 @@ def _refusal(error: ContractError) -> Refusal:
     return Refusal(422, f"{count} {nouns}; nothing of this request was acted on", error.problems)
 
 
+def _check_one_label_each(labels: Sequence[LabelEntry]) -> None:
+    """Refuse labels that contradict each other; no JSON Schema can say this, so it is no 422."""
+    known: dict[str, Any] = {}
+    message = "has another label earlier in this request"
+    problems = [
+        Problem(row, "id", message, "duplicate_id")
+        for row, label in enumerate(labels)
+        if known.setdefault(label["id"], label["value"]) != label["value"]
+    ]
+    if problems:
+        raise Refusal(409, "nothing of this request was acted on", problems)
+
+
 def _header(event: Event, name: str) -> str | None:
     """Return a header, whatever the case of its name."""
     headers: Mapping[str, str] = event.get("headers") or {}
@@ -282,6 +298,11 @@ def _json_body(event: Event) -> bytes | str:
     if encoding is not None and encoding.strip().lower() not in ("", "identity"):
         raise Refusal(415, f"the body is encoded as {encoding[:50]!r}: send it as it is")
     body: bytes | str = event.get("body") or ""
+    if isinstance(body, str) and not body.isascii():
+        try:
+            body = body.encode()
+        except UnicodeEncodeError as error:
+            raise Refusal(400, "the body holds half a character and is no UTF-8") from error
     if len(body) > MAX_BODY_BYTES * (4 / 3 if event.get("isBase64Encoded") else 1):
         raise _body_too_large()
     if event.get("isBase64Encoded"):
@@ -316,7 +337,10 @@ def _flag(event: Event, name: str) -> bool:
     parameters: Mapping[str, str] | None = event.get("queryStringParameters")
     if not parameters or name not in parameters:
         return False
-    value = parameters[name]
+    value = parameters[name] or ""
+    every: Mapping[str, Sequence[str]] = event.get("multiValueQueryStringParameters") or {}
+    if len(set(every.get(name, ()))) > 1:
+        raise Refusal(400, f"{name} is given more than once, and not alike")
     if value not in ("true", "false"):
         raise Refusal(400, f"{name} is true or false, not {value[:50]!r}")
     return value == "true"

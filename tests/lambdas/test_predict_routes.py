@@ -190,6 +190,28 @@ def test_sensitive_values_are_never_echoed(service: Service, value: Any) -> None
         ('{"instances": [{"age": ' + "1" * 5000 + "}]}", 400, "invalid_json"),
         ('{"instances": [{"age": 30, "colour": "\\ud800"}]}', 400, "invalid_json"),
         ("\ufeff{}", 400, "invalid_json"),
+        ('{"instances": [{"age": ' + "1" * 400 + "}]}", 422, "not_finite"),
+        ('{"instances": [{"age": 1e400}]}', 422, "not_finite"),
+        ('{"instances": [{"basket total": NaN}]}', 422, "not_finite"),
+        ('{"instances": [{"basket total": -Infinity}]}', 422, "not_finite"),
+        ('{"instances": [{"basket total": nan}]}', 400, "invalid_json"),
+        ('{"instances": [{"basket total": "NaN"}]}', 422, "wrong_type"),
+        ('{"instances": [{"basket total": "\u0661"}]}', 422, "wrong_type"),
+        ('{"instances": [{"basket total": 1.}]}', 400, "invalid_json"),
+        ('{"instances": [{"basket total": 01}]}', 400, "invalid_json"),
+        ('{"instances": [{"basket total": true}]}', 422, "wrong_type"),
+        ('{"instances": [{"age\\u0000": 1}]}', 422, "unknown_column"),
+        ('{"instances": [{"__proto__": 1}]}', 422, "unknown_column"),
+        ('{"instances": [{"age": ' + '{"a":' * 5_000 + "1" + "}" * 5_000 + "}]}", 400, None),
+        ('{"instances": []} {}', 400, "invalid_json"),
+        ('{"instances": []}\x00', 400, "invalid_json"),
+        ('/* */ {"instances": []}', 400, "invalid_json"),
+        ("  ", 400, "invalid_json"),
+        ('{"instances": [{}], "explain": true}', 422, "unknown_member"),
+        ('{"instances": [{}], "ids": null}', 422, "wrong_type"),
+        ('{"instances": [{}], "ids": ["' + "x" * 129 + '"]}', 422, "wrong_type"),
+        ('{"instances": [{}], "ids": ["a\\n"]}', 422, "wrong_type"),
+        ('{"instances": [{"colour": "\ud800"}]}', 400, None),
     ],
     ids=lambda value: str(value)[:30],
 )
@@ -297,10 +319,44 @@ def test_explanations_add_up_to_the_score(service: Service) -> None:
 
 def test_explain_is_true_or_false(service: Service) -> None:
     """Another value of the parameter is refused, false is no explanation."""
-    response = service.call(queryStringParameters={"explain": "1"})
-    assert response["statusCode"] == 400
+    for value in ("1", "", "TRUE", None):
+        response = service.call(queryStringParameters={"explain": value})
+        assert response["statusCode"] == 400, value
     _, body = service.predict(ROW, queryStringParameters={"explain": "false"})
     assert "explanation" not in body["predictions"][0]
+
+
+def test_explain_given_twice_is_refused_unless_alike(service: Service) -> None:
+    """API Gateway hands on the last of repeated parameters; what was meant is not ours to guess."""
+    for values, status in ((["true", "false"], 400), (["false", "true"], 400), (["true"] * 2, 200)):
+        got, body = service.predict(
+            ROW,
+            queryStringParameters={"explain": values[-1]},
+            multiValueQueryStringParameters={"explain": values},
+        )
+        assert got == status
+        assert "explanation" in str(body.get("predictions")) or status == 400
+
+
+def test_the_last_of_repeated_names_counts(service: Service) -> None:
+    """As with any JSON parser; what is captured is what was scored."""
+    twice = json.dumps(ROW).replace('"age": 30', '"age": 99, "age": 30')
+    response = service.call(body=f'{{"instances": [{twice}]}}')
+    assert json.loads(response["body"])["predictions"] == service.predict(ROW)[1]["predictions"]
+    assert service.captures[0]["rows"] == service.captures[1]["rows"]
+
+
+def test_a_body_is_measured_in_bytes(service: Service) -> None:
+    """A character may be four of them."""
+    body = '{"instances": [{"colour": "' + "\U0001f600" * (MAX_BODY_BYTES // 4) + '"}]}'
+    assert len(body) < MAX_BODY_BYTES < len(body.encode())
+    assert service.call(body=body)["statusCode"] == 413
+
+
+def test_zero_and_minus_zero_are_one_number(service: Service) -> None:
+    _, plus = service.predict({**ROW, "basket total": 0.0})
+    _, minus = service.predict({**ROW, "basket total": -0.0})
+    assert plus == minus
 
 
 def test_explanations_have_their_own_limit(service: Service) -> None:
@@ -387,6 +443,18 @@ def test_feedback_refuses_what_is_no_label(service: Service) -> None:
     assert response["statusCode"] == 422
     assert json.loads(response["body"])["errors"][0]["row"] == 1
     assert service.labels == {}
+
+
+def test_feedback_that_contradicts_itself_is_a_409(service: Service) -> None:
+    """Which of two labels of one prediction is right cannot be told; the same one twice is."""
+    labels = [{"id": "a", "value": "yes"}, {"id": "b", "value": "no"}, {"id": "a", "value": "no"}]
+    response = service.call(path="/feedback", body=json.dumps({"labels": labels}))
+    assert response["statusCode"] == 409
+    (error,) = json.loads(response["body"])["errors"]
+    assert (error["row"], error["column"], error["code"]) == (2, "id", "duplicate_id")
+    assert service.labels == {}
+    again = service.call(path="/feedback", body=json.dumps({"labels": [labels[0]] * 2}))
+    assert again["statusCode"] == 202
 
 
 def test_feedback_that_cannot_be_kept_is_a_503() -> None:
