@@ -1,14 +1,14 @@
-"""Measures the predict function beside scikit-learn and pandas: warm, cold, batch, size, parity.
+"""Measures the predict function beside its peers: warm, cold, batch, size, parity.
 
 One table of 15 mixed columns, one histogram gradient boosting model of 200 trees, one request an
 API Gateway event, one core. The reference handler does what such handlers usually do: JSON to a
 DataFrame to the fitted pipeline to JSON. Every handler does all of its work in the time measured:
-parsing, scoring, the response, and (ours) validating and the metrics and capture lines.
+parsing, scoring, the response, and (ours) validating and the metrics and capture lines. MLflow and
+BentoML serve the same pipeline, each in an environment of its own (`bench.peers`).
 """
 
 from __future__ import annotations
 
-import importlib.util
 import itertools
 import json
 import math
@@ -19,12 +19,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from bench import peers
 from bench.cold import open_predict
 from bench.runtime import measure_runtime
 from core import bundle
@@ -36,6 +38,12 @@ TREES = 200
 NUMBERS, CATEGORIES, LEVELS = 10, 5, 12
 TRAINING_ROWS = 20_000
 BATCH_ROWS = 1_000
+PARITY_ROWS = 100_000
+UNSEEN_SHARE = 0.01
+PEERS = {"mlflow": "mlflow==3.17.2", "bentoml": "bentoml==1.4.39"}
+# What the pipeline was fitted with, and so is unpickled with.
+SHARED = ("scikit-learn", "pandas", "numpy", "scipy", "joblib")
+PEER_FOLDER = ROOT / ".build" / "bench" / "peers"
 
 Matrix = npt.NDArray[np.float64]
 Handler = Callable[[dict[str, Any]], dict[str, Any]]
@@ -56,15 +64,16 @@ def _measure(quick: bool) -> dict[str, Any]:
     rows, target = _draw(TRAINING_ROWS, seed=0)
     model, pipeline = _fit(contract, rows, target)
     exported = export_model(model, contract, rows[0], threshold=0.5)
-    fresh, _ = _draw(5_000 if quick else 50_000, seed=1)
+    fresh, _ = _draw(PARITY_ROWS, seed=1)
+    # As many crafted rows as there are: every split threshold and one float on either side.
     proof = prove_parity(
-        model, exported, fresh, contract, most_adversarial_rows=10_000 if quick else 60_000
+        model, exported, _with_unseen(fresh), contract, most_adversarial_rows=sys.maxsize
     )
     engine = load_engine(exported.model_json)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "model"
         _write_bundle(folder, contract, exported.model_json, exported.onnx)
-        _write_pipeline(Path(scratch) / "pipeline.joblib", pipeline)
+        _write_pipeline(Path(scratch) / peers.PIPELINE, pipeline)
         handlers: dict[str, Handler] = {
             "table": open_predict(folder, "table"),
             "onnx": open_predict(folder, "onnx"),
@@ -86,6 +95,7 @@ def _measure(quick: bool) -> dict[str, Any]:
                 for name, handler in handlers.items()
             },
             "cold_ms": _measure_cold(Path(scratch), folder, requests[0], 3 if quick else 9),
+            "peers": _measure_peers(Path(scratch), contract, pipeline, rows, fresh, quick),
             "runtime": measure_runtime(folder, requests[:100], quick),
             "table_load_ms": round(
                 1e3 * _best(lambda: load_engine(exported.model_json), 3 if quick else 10), 1
@@ -101,7 +111,7 @@ def _measure(quick: bool) -> dict[str, Any]:
         },
         "parity": proof.to_dict(),
         **_measure_explanations(engine, fresh, quick),
-        "absent": {**_absent_peers(), **absent},
+        "absent": absent,
     }
 
 
@@ -140,6 +150,12 @@ def _draw(count: int, *, seed: int) -> tuple[Matrix, npt.NDArray[np.int64]]:
     rows = np.column_stack([numbers, codes])
     rows[draw.random(rows.shape) < 0.03] = np.nan
     return rows, (signal > np.median(signal)).astype(np.int64)
+
+
+def _with_unseen(rows: Matrix) -> Matrix:
+    """Give the rows with a share of their categories unseen in training."""
+    unseen = np.random.default_rng(2).random((len(rows), CATEGORIES)) < UNSEEN_SHARE
+    return np.column_stack([rows[:, :NUMBERS], np.where(unseen, LEVELS, rows[:, NUMBERS:])])
 
 
 def _fit(contract: Contract, rows: Matrix, target: npt.NDArray[np.int64]) -> tuple[Any, Any]:
@@ -433,13 +449,94 @@ def _explanation_error(engine: TableEngine, vector: list[float]) -> float:
     return worst
 
 
-def _absent_peers() -> dict[str, str]:
-    """Say which peers are not measured: they cannot share this project's pinned environment."""
-    return {
-        name: (
-            "installed, but its server needs an environment of its own: not measured"
-            if importlib.util.find_spec(name)
-            else "not installed here: not measured"
+# Peers.
+
+
+def _measure_peers(
+    scratch: Path, contract: Contract, pipeline: Any, rows: Matrix, fresh: Matrix, quick: bool
+) -> dict[str, Any]:
+    """Measure each peer in its own environment and processes, or say why it is absent."""
+    import joblib
+
+    asked = [_row(contract, row) for row in fresh[:100]]
+    (scratch / peers.REQUESTS).write_text(json.dumps(asked))
+    joblib.dump(
+        _frame(contract, [_row(contract, row) for row in rows[:500]]), scratch / peers.FRAME
+    )
+    expected = pipeline.predict_proba(_frame(contract, asked))
+    found = {}
+    for name in PEERS:
+        python = _provide_peer(name)
+        if isinstance(python, str):
+            found[name] = {"absent": python}
+            continue
+        try:
+            found[name] = _measure_peer(name, python, scratch, expected, quick)
+        except subprocess.CalledProcessError as error:
+            found[name] = {"absent": f"failed: {_last_line(error.stderr)}"}
+    return found
+
+
+def _measure_peer(
+    name: str, python: Path, scratch: Path, expected: Matrix, quick: bool
+) -> dict[str, Any]:
+    def run(action: str, count: int = 0) -> Any:
+        done = subprocess.run(
+            [python, "-W", "ignore", "-m", "bench.peers", name, action, scratch],
+            check=True,
+            cwd=ROOT,
+            env={**os.environ, "COUNT": str(count), "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
         )
-        for name in ("mlflow", "bentoml")
+        return json.loads(done.stdout.splitlines()[-1]) if action != "prepare" else None
+
+    run("prepare")
+    cold = []
+    for turn in range(4 if quick else 6):
+        began = time.perf_counter()
+        run("once")
+        if turn:  # the first one fills the file cache and writes bytecode
+            cold.append(1e3 * (time.perf_counter() - began))
+    warm = run("time", 200 if quick else 1_000)
+    return {
+        "version": PEERS[name],
+        "warm_p50_us": _quantile(warm["times_us"], 0.5),
+        "warm_p99_us": _quantile(warm["times_us"], 0.99),
+        "cold_ms": round(statistics.median(cold), 1),
+        "environment_mb": round(_size(python.parent.parent) / 2**20),
+        "max_abs_diff": float(np.abs(np.array(warm["answers"]) - expected).max()),
     }
+
+
+def _provide_peer(name: str) -> Path | str:
+    """Install a peer into an environment of its own; give its interpreter, or why there is none."""
+    folder = PEER_FOLDER / name
+    python = folder / "bin" / "python"
+    wanted = [PEERS[name], *(f"{part}=={metadata.version(part)}" for part in SHARED)]
+    installed = folder / "installed.txt"
+    if installed.is_file() and installed.read_text() == "\n".join(wanted):
+        return python
+    uv = [sys.executable, "-m", "uv"]
+    for command in (
+        [*uv, "venv", "-q", "--clear", "--python", sys.executable, str(folder)],
+        [*uv, "pip", "install", "-q", "--python", str(python), *wanted],
+    ):
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            return f"not installed: {_last_line(done.stderr)}"
+    installed.write_text("\n".join(wanted))
+    return python
+
+
+def _last_line(text: str) -> str:
+    return (text.strip().splitlines() or ["no word"])[-1]
+
+
+def _size(folder: Path) -> int:
+    """Count the bytes of an environment's files, without the bytecode that running it leaves."""
+    return sum(
+        file.stat().st_size
+        for file in folder.rglob("*")
+        if file.is_file() and not file.is_symlink() and file.suffix != ".pyc"
+    )
