@@ -75,6 +75,7 @@ def read_drift(deployment: Deployment, since: str) -> dict[str, Any]:
     now = datetime.fromtimestamp(state["time"] / 1000, UTC)
     start = parse_since(since, now)
     windows = [w for w in state["history"] if datetime.fromisoformat(w["end"]) >= start]
+    counting = state.get("counting") or None
     latest = state["history"][-1] if state["history"] else None
     return {
         "deployment": deployment.name,
@@ -84,6 +85,7 @@ def read_drift(deployment: Deployment, since: str) -> dict[str, Any]:
         "latest": latest and read_json(deployment, f"monitor/reports/{latest['name']}.json"),
         "windows": windows,
         "quality": state["quality"],
+        "counting": counting and datetime.fromtimestamp(counting / 1000, UTC),
         "labels": {key: state["labels"][key] for key in ("total", "new", "last")},
         "problems": state["problems"],
     }
@@ -147,6 +149,12 @@ def main(args: argparse.Namespace) -> int:
         )
     elif latest is not None:
         console.print(f"No window was judged since {args.since}.", markup=False)
+    if found["counting"] is not None:
+        console.print(
+            f"! more captures than one run counts: many functions count them since "
+            f"{found['counting']:%Y-%m-%d %H:%M} UTC, then windows are judged",
+            markup=False,
+        )
     for problem in found["problems"]:
         console.print(f"! {problem}", markup=False)
     console.print(f"report: {found['report']}", markup=False)

@@ -410,9 +410,6 @@ class Monitor:
             self._counted = Names(read_names(raw)[:, 0] for raw in found)
         return self._counted
 
-    def _names_of(self, key: str) -> NDArray[np.uint64]:
-        return read_names(self._store.read(names_key(key)))
-
     def _read_ahead(self, keys: Iterable[str]) -> Iterator[bytes | None]:
         """Yield objects in order; a few are read at once, since most of the time is waiting."""
         following = iter(keys)
@@ -635,11 +632,15 @@ class Monitor:
                     continue
                 pending.labels.pop(label.id, None)
                 new[label.id] = label
-        if new or (pending.labels and fresh):
-            # New labels look through all captures of late, waiting ones through the new captures
-            # only.
-            rows = self._find_rows(set(new), self._recent_captures(now))
-            rows.update(self._find_rows(set(pending.labels), fresh))
+        if new or (pending.labels and (fresh or book["left"])):
+            # New labels look through all captures of late, waiting ones through the new captures,
+            # and those that a run has left for want of time.
+            recent = self._recent_captures(now)
+            rows, left = self._find_rows(set(new), recent)
+            also = {*fresh, *(key for key in recent if key <= book["left"])}
+            more, still_left = self._find_rows(set(pending.labels), sorted(also))
+            rows.update(more)
+            book["left"] = max(left, still_left)
             self._write_joined(rows, {**pending.labels, **new}, joined, result)
             pending.labels.update(new)
             for name in list(pending.labels):
@@ -676,16 +677,30 @@ class Monitor:
         start = datetime.fromtimestamp(now / 1000, UTC) - timedelta(days=LABEL_DAYS)
         return [e.key for e in self._store.list("captures/", f"captures/{start:%Y/%m/%d/%H/}")]
 
-    def _find_rows(self, names: set[str], keys: Sequence[str]) -> dict[str, tuple[Capture, Row]]:
-        """Find captured rows by prediction id, reading only the objects that hold one of them."""
+    def _find_rows(
+        self, names: set[str], keys: Sequence[str]
+    ) -> tuple[dict[str, tuple[Capture, Row]], str]:
+        """Find captured rows by prediction id, reading only the objects that hold one of them.
+
+        The newest objects come first. A label of no prediction looks through all of them: where
+        time ends before that, the second value is the first key that was not looked at.
+        """
         found: dict[str, tuple[Capture, Row]] = {}
         if not names:
-            return found
+            return found, ""
         wanted = np.array([hash_text(name) for name in names], dtype=np.uint64)
-        for key in sorted(keys, reverse=True):
+        newest_first = sorted(keys, reverse=True)
+        tables = self._read_ahead(names_key(key) for key in newest_first)
+        for key, raw in zip(newest_first, tables, strict=True):
             if len(found) == len(names):
                 break
-            if not np.isin(wanted, self._names_of(key)[:, 1]).any():
+            if self._ports.watch.is_up():
+                self._note(
+                    f"{len(names) - len(found)} labels are still to be looked for in captures up "
+                    f"to {key}: the run ran out of time, the next one goes on"
+                )
+                return found, key
+            if not np.isin(wanted, read_names(raw)[:, 1]).any():
                 continue
             for capture in read_captures(self._store.stream(key)):
                 for row in capture.rows if capture else ():
@@ -694,7 +709,7 @@ class Monitor:
                         # An id that a client used twice names its latest prediction.
                         if other is None or capture.time > other[0].time:
                             found[row.prediction] = (capture, row)
-        return found
+        return found, ""
 
     def _write_joined(
         self,
@@ -872,7 +887,7 @@ def _read_state(raw: bytes | None) -> Record:
         "unhelped": None,
         "history": [],
         "quality": {},
-        "labels": {"seen": [], "total": 0, "new": 0, "last": {}},
+        "labels": {"seen": [], "left": "", "total": 0, "new": 0, "last": {}},
         "problems": [],
         "outbox": [],
     }
@@ -889,4 +904,5 @@ def _read_state(raw: bytes | None) -> Record:
             f"{STATE} has format {found.get('format')!r}, this release reads {FORMAT}: move it "
             "away to begin anew"
         )
-    return {**empty, **found}
+    labels = {**empty["labels"], **found.get("labels", {})}
+    return {**empty, **found, "labels": labels}

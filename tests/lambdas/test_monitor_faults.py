@@ -123,6 +123,36 @@ def test_one_bad_label_does_not_stop_the_good_ones(world: World, body: bytes, in
     assert world.run(2.1)["labels"]["invalid"] == 0
 
 
+def test_a_label_of_no_prediction_cannot_hold_a_run_up(world: World) -> None:
+    """It looks through a month of objects; where time ends first, the next run goes on."""
+    captures = []
+    for hour in range(30):
+        captures.append(world.serve(hour, count=20))
+        world.run(hour + 1.1)
+    newest, oldest = captures[-1][0]["rows"][0][0], captures[0][0]["rows"][0][0]
+    names = [newest, oldest, "nobody's"]
+    world.label([{"id": name, "value": "yes"} for name in names], "late", hours=24)
+
+    class Short:
+        calls = 0
+
+        def is_up(self) -> bool:
+            self.calls += 1
+            return self.calls > 5
+
+    labels = world.monitor(watch=Short()).run(START + round(31.2 * HOUR))["labels"]
+    assert (labels["joined"], labels["waiting"]) == (1, 2)
+    assert "2 labels are still to be looked for in captures up to" in world.state["problems"][0]
+    world.store.reads.clear()
+    labels = world.run(32.2)["labels"]
+    assert (labels["joined"], labels["waiting"]) == (1, 1)
+    looked_at = [key for key in world.store.reads if key.startswith("monitor/names/")]
+    assert len(looked_at) < 30
+    world.store.reads.clear()
+    assert world.run(33.2)["labels"]["waiting"] == 1
+    assert not [key for key in world.store.reads if key.startswith("monitor/names/")]
+
+
 def test_labels_of_one_of_two_models_judge_that_one(world: World) -> None:
     """Without labels for either there is no quality; with some for the older, only its own."""
     make_bundle(world.store, "beta", seed=5)

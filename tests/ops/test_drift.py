@@ -84,6 +84,21 @@ def test_drift_shows_the_newest_verdict_and_the_windows_asked_for(
     assert "neither a time" in capsys.readouterr().err
 
 
+def test_drift_says_that_a_backlog_is_being_counted(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world.serve(0)
+    world.run(1.1)
+    world.settings["parallel_above_mb"] = 0.001
+    world.serve(1)
+    world.run(2.1)
+    upload(world)
+    assert main(["drift"]) == 0
+    assert "many functions count them since 2026-01-01 02:06 UTC" in capsys.readouterr().out
+    assert main(["drift", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["counting"] == "2026-01-01T02:06:00+00:00"
+
+
 def test_ages_and_times_are_read() -> None:
     now = datetime(2026, 1, 2, tzinfo=UTC)
     assert drift.parse_since("90m", now) == datetime(2026, 1, 1, 22, 30, tzinfo=UTC)
