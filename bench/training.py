@@ -8,6 +8,7 @@ evaluation, proof of export, baseline, report), the others fit a model and no mo
 from __future__ import annotations
 
 import json
+import re
 import resource
 import subprocess
 import sys
@@ -209,16 +210,20 @@ def _train_ours(folder: Path) -> Path:
 
 
 def _contend_ours(order: dict[str, Any]) -> np.ndarray[Any, Any]:
-    """Train the whole job from a bare project.toml; answer through the exported tables."""
+    """Have `ops init` write project.toml, train the whole job; answer from the exported tables."""
     from core.bundle import MODEL, Bundle
     from core.engine import load_engine
+    from ops.__main__ import main as operate
     from training.tables import encode_table
 
     folder = Path(order["folder"])
-    (folder / "project.toml").write_text(
-        '[project]\nname = "bench"\n[data]\nfile = "train.csv"\n'
-        f'[problem]\ntask = "binary"\ntarget = "{order["target"]}"\n'
-        f"[training]\ntime_budget_seconds = {order['budget']}\n"
+    project = folder / "project.toml"
+    options = ["--target", order["target"], "--output", str(project), "--force", "--json"]
+    if operate(["init", str(folder / "train.csv"), *options]):
+        raise SystemExit("ops init refused the table")
+    search = f"[training]\ntime_budget_seconds = {order['budget']}\n"
+    project.write_text(
+        re.sub(r"\[training\]\ntime_budget_seconds = .*\n", search, project.read_text())
     )
     bundle = Bundle.from_folder(_train_ours(folder))
     contract, engine = bundle.contract(), load_engine(bundle.file(MODEL))

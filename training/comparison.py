@@ -24,7 +24,6 @@ from core import bundle as files
 from core.bundle import Bundle
 from core.contract import Contract
 from core.engine import ONNX_INPUT, ONNX_OUTPUT, load_engine, read_header
-from core.errors import TrainingError
 from core.settings import METRICS
 from training import metrics
 from training.evaluation import Interval, draw_weights, interval_of, replicates_for
@@ -246,11 +245,3 @@ def limit_rows(rows: IntArray, places: Sequence[float] | None = None) -> IntArra
     if len(rows) <= MAX_ROWS:
         return rows
     return rows[np.unique(np.linspace(0, len(rows) - 1, MAX_ROWS).round().astype(np.intp))]
-
-
-def check_same_rows(champion: FloatArray, challenger: FloatArray) -> None:
-    """Refuse answers for different numbers of rows, which would compare nothing."""
-    if len(champion) != len(challenger):
-        raise TrainingError(
-            f"the champion answered {len(champion)} rows and the challenger {len(challenger)}"
-        )

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -465,10 +465,3 @@ def _thresholds(exported: Exported) -> dict[int, Matrix]:
         int(index): np.unique(value[(feature == index) & ordered])
         for index in np.unique(feature[feature >= 0])
     }
-
-
-def golden_answers(exported: Exported, rows: Sequence[Sequence[float]]) -> list[list[float]]:
-    """Give the outputs that the canary expects for encoded rows."""
-    if exported.family != "none":
-        return load_engine(exported.model_json).score_many(rows)
-    return [list(map(float, row)) for row in run_onnx(exported.onnx, np.array(rows))]

@@ -25,7 +25,7 @@ class LabelledObjective:
     """Classification and regression: the metric on held-out folds, after calibration if that helps.
 
     What `evaluate` gives has the probabilities first and then the raw scores that a calibrator
-    maps.
+    maps. `order` says when each row happened where later rows judge earlier ones.
     """
 
     task: str
@@ -34,6 +34,7 @@ class LabelledObjective:
     labels: FloatArray
     classes: int
     positive: int
+    order: FloatArray | None = None
 
     @property
     def lower_is_better(self) -> bool:
@@ -71,16 +72,26 @@ class LabelledObjective:
     def calibrated(
         self, outputs: Sequence[FloatArray], validations: Sequence[IntArray]
     ) -> list[FloatArray]:
-        """Calibrate each fold's answers by the other folds (a single fold by its other half)."""
+        """Calibrate each fold's answers by the other folds (a single fold by its other half).
+
+        In order of time only by what came before; the first part has nothing before it and stays.
+        """
         raw = np.vstack([out[:, self.classes :] for out in outputs])
         labels = np.concatenate([self.labels[rows] for rows in validations])
         sizes = [len(rows) for rows in validations]
-        part = (
-            np.repeat(np.arange(len(sizes)), sizes) if len(sizes) > 1 else np.arange(len(raw)) % 2
-        )
-        result = np.empty((len(raw), self.classes))
+        result = np.vstack([out[:, : self.classes] for out in outputs])
+        if len(sizes) > 1:
+            part = np.repeat(np.arange(len(sizes)), sizes)
+        elif self.order is None:
+            part = np.arange(len(raw)) % 2
+        else:
+            moments = self.order[validations[0]]
+            part = (moments > np.nanmedian(moments)).astype(np.intp)
         for held in np.unique(part):
-            sigmoids = calibration.fit_sigmoids(raw[part != held], labels[part != held])
+            known = part != held if self.order is None else part < held
+            if not known.any():
+                continue
+            sigmoids = calibration.fit_sigmoids(raw[known], labels[known])
             result[part == held] = calibration.apply_sigmoids(sigmoids, raw[part == held])
         return np.split(result, np.cumsum(sizes)[:-1])
 

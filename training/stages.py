@@ -81,7 +81,6 @@ SMALL_CELLS = 500_000  # below, threads cost more than they save
 LARGEST_TARGET = 1e100  # in size; sums of squared errors must stay finite
 GOLDEN_ROWS = 24
 GOLDEN_TOLERANCE = 1e-9
-BACKGROUND_ROWS = 1
 MIN_BASELINE_ROWS = 20  # to train on; the monitor's baseline refuses fewer
 SUPERVISED = ("binary", "multiclass", "regression")
 
@@ -385,7 +384,7 @@ def choose_model(job: Job, data: Data, split: Split, log: Log) -> Chosen:
         competing = {name: replace(kept, starts=()) for name, kept in competing.items()}
     metric = settings.metric
     folds = _folds(job, data, rows)
-    objective = _objective(data, rows, folds, metric, seed)
+    objective = _objective(job, data, rows, folds, metric)
     deadline = settings.training.time_budget_seconds
     fingerprint = hashlib.sha256(
         json.dumps([settings.training_digest, [dict(entry) for entry in data.inputs]]).encode()
@@ -471,9 +470,9 @@ def _folds(job: Job, data: Data, rows: IntArray) -> list[tuple[IntArray, IntArra
 
 
 def _objective(
-    data: Data, rows: IntArray, folds: Folds, metric: str, seed: int
+    job: Job, data: Data, rows: IntArray, folds: Folds, metric: str
 ) -> LabelledObjective | AnomalyObjective | ClusteringObjective:
-    task, matrix = data.contract.task, data.matrix[rows]
+    task, matrix, seed = data.contract.task, data.matrix[rows], job.settings.split.seed
     if task == "anomaly":
         return AnomalyObjective(
             data.contract, matrix, seed, metric, _known_anomalies(data, rows, folds, metric)
@@ -481,6 +480,7 @@ def _objective(
     if task == "clustering":
         return ClusteringObjective(data.contract, matrix)
     assert data.labels is not None
+    order = data.order(job.settings.split.strategy)
     return LabelledObjective(
         task,
         metric,
@@ -488,6 +488,7 @@ def _objective(
         data.labels[rows],
         classes=len(data.contract.classes) if data.contract.is_classification else 1,
         positive=data.contract.positive_index if data.contract.is_classification else 0,
+        order=None if order is None else order[rows],
     )
 
 

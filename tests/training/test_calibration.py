@@ -9,6 +9,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
 from training import calibration
+from training.objectives import LabelledObjective
 
 
 @pytest.mark.parametrize("classes", [2, 3])
@@ -61,3 +62,27 @@ def test_separable_scores_stay_finite() -> None:
     found = calibration.apply_sigmoids(calibration.fit_sigmoids(scores, labels), scores)
     assert np.isfinite(found).all()
     assert found[0, 1] < 0.1 < 0.9 < found[-1, 1]
+
+
+@pytest.mark.parametrize("blocks", [1, 3])
+def test_in_order_of_time_only_the_past_calibrates(blocks: int) -> None:
+    """What came later must not make the answers of a search look better than they will be."""
+    random = np.random.default_rng(0)
+    n = 120 * blocks
+    raw = random.normal(size=(n, 1))
+    labels = (random.random(n) < 1 / (1 + np.exp(-3 * raw[:, 0]))).astype(float)
+    positive = 1 / (1 + np.exp(-raw))
+    answered = np.hstack([1 - positive, positive, raw])
+    times = np.arange(n)[::-1].astype(float)  # the rows stand from new to old
+    validations = [np.sort(n - 1 - block) for block in np.split(np.arange(n), blocks)]
+    objective = LabelledObjective(
+        "binary", "log_loss", np.zeros((n, 1)), labels, classes=2, positive=1, order=times
+    )
+    outputs = [answered[rows] for rows in validations]
+    found = np.vstack(objective.calibrated(outputs, validations))
+    rows, length = np.concatenate(validations), n / max(blocks, 2)
+    first, last = times[rows] < length, times[rows] >= n - length
+    assert np.array_equal(found[first], answered[rows][first, :2])
+    before = rows[~last]
+    sigmoids = calibration.fit_sigmoids(raw[before], labels[before])
+    assert np.array_equal(found[last], calibration.apply_sigmoids(sigmoids, raw[rows[last]]))
