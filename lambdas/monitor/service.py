@@ -653,9 +653,10 @@ class Monitor:
                 result["orphan"] += 1
         result["waiting"] = len(pending.labels)
         self._store.write("monitor/labels/pending.json", pending.to_json())
-        self._store.write(
-            "monitor/labels/joined.bin", joined.to_bytes(), "application/octet-stream"
-        )
+        if joined.new:
+            self._store.write(
+                "monitor/labels/joined.bin", joined.to_bytes(), "application/octet-stream"
+            )
         current = {entry.key for entry in entries}
         book["seen"] = sorted(
             current | {key for key in seen if not _is_dated(key) or key >= _label_day(since)}
@@ -821,21 +822,28 @@ class _Joined:
     """The labels that were joined: 64 bits of the prediction's id and of the label each."""
 
     def __init__(self, raw: bytes | None) -> None:
-        table = np.frombuffer(raw or b"", dtype=np.uint64).reshape(-1, 2)
-        self._values = {int(name): int(value) for name, value in table}
+        self._raw = raw or b""
+        table = read_names(raw)
+        # In arrays: as a dictionary, ten million labels would not fit the function's memory.
+        order = table[:, 0].argsort(kind="stable")
+        self._names, self._labels = table[order, 0], table[order, 1]
+        self.new: dict[int, int] = {}
 
     def __len__(self) -> int:
-        return len(self._values)
+        return len(self._names) + len(self.new)
 
     def value(self, name: int) -> int | None:
-        return self._values.get(name)
+        place = int(self._names.searchsorted(np.uint64(name)))
+        if place < len(self._names) and int(self._names[place]) == name:
+            return int(self._labels[place])
+        return self.new.get(name)
 
     def add(self, name: int, value: int) -> None:
-        self._values[name] = value
+        self.new[name] = value
 
     def to_bytes(self) -> bytes:
-        table = np.array(list(self._values.items()), dtype=np.uint64)
-        return table.tobytes()
+        table = np.array(list(self.new.items()), dtype=np.uint64)
+        return self._raw + table.tobytes()
 
 
 def _is_clear(finding: drift.Finding) -> bool:
