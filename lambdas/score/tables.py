@@ -1,17 +1,26 @@
 """Scores matrices from the tables of `model.json`, with the bits of `core.engine`.
 
-A forest is evaluated as `core.engine` does it, by masks, but for many rows at once: of each feature
-the masks of all rows are gathered and or-ed, and the leaves are added tree by tree. Other families
-are answered row by row, which takes them a few microseconds.
+A forest is evaluated as `core.engine` does it, but for many rows at once: by masks, gathered and
+or-ed for all rows feature by feature; where its trees are too large for masks, by walking all rows
+down all trees step by step. Leaves are added tree by tree. Other families are answered row by row,
+which takes them a few microseconds.
 """
 
+import json
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy
 import numpy.typing as npt
 
 from core.bundle import MODEL, Bundle
-from core.engine import Lookup, MaskedForest, load_engine
+from core.engine import (
+    AMONG_OR_MISSING,
+    AT_MOST_OR_MISSING,
+    Lookup,
+    MaskedForest,
+    load_engine,
+)
 from lambdas.score.columns import Matrix
 
 # So many rows' masks stay in a core's own cache.
@@ -25,14 +34,36 @@ def open_tables(bundle: Bundle) -> Callable[[Matrix], Matrix]:
     """Return the function from encoded rows to outputs; raises EngineError without tables."""
     engine = load_engine(bundle.file(MODEL))
     answer, masks = engine.answer, engine.masks
-    if masks is None:
+    if engine.header.family != "trees":
         return lambda rows: numpy.array(engine.score_many(rows.tolist()))
-    forest = Forest(masks)
+    forest = Walk(json.loads(bundle.file(MODEL))["tables"]) if masks is None else Forest(masks)
     return lambda rows: numpy.array([answer(found) for found in forest.margins(rows).tolist()])
 
 
+class _Sum:
+    """Adds leaves in the order of the trees, as `core.engine` does."""
+
+    def __init__(self, base: list[float], outputs: list[int], divisor: float) -> None:
+        bounds = numpy.searchsorted(outputs, range(len(base) + 1)).tolist()
+        self.width = len(base)
+        self._spans = list(zip(base, bounds[:-1], bounds[1:], strict=True))
+        self._divisor = divisor
+
+    def add(self, values: Matrix, found: Matrix) -> None:
+        """Write margins, of shape (rows, margins), from leaves.
+
+        These have the shape (trees, rows), or (trees, rows, margins) where leaves are lists.
+        """
+        for k, (base, start, stop) in enumerate(self._spans):
+            mine = values[:, :, k] if values.ndim == 3 else values[start:stop]
+            total = numpy.full(values.shape[1], base)
+            for tree in mine:
+                total += tree
+            found[:, k] = total / self._divisor
+
+
 class Forest:
-    """A forest as arrays."""
+    """A forest as arrays of masks."""
 
     def __init__(self, masks: MaskedForest) -> None:
         """Put the words of trees of one width side by side, so that they are one array.
@@ -58,19 +89,17 @@ class Forest:
         self._offsets = numpy.cumsum([0, *lengths[:-1]], dtype=numpy.intp)
         flat = [leaf for leaves in masks.leaves for leaf in [leaves[1], *leaves[1:]]]
         self._leaves = numpy.array(flat, dtype=numpy.float64)
-        outputs = numpy.array(masks.outputs)
-        bounds = numpy.searchsorted(outputs, range(len(masks.base) + 1)).tolist()
-        self._spans = list(zip(masks.base, bounds[:-1], bounds[1:], strict=True))
-        self._base, self._divisor = masks.base, masks.divisor
+        self._sum = _Sum(masks.base, masks.outputs, masks.divisor)
 
     def margins(self, rows: Matrix) -> Matrix:
         """Give the margins of encoded rows; shapes (rows, features) to (rows, margins)."""
         places = [lookup.find(rows[:, lookup.feature]) for lookup in self._lookups]
-        found = numpy.empty((len(rows), len(self._base)))
+        found = numpy.empty((len(rows), self._sum.width))
         for start in range(0, len(rows), CHUNK_ROWS):
             chunk = slice(start, start + CHUNK_ROWS)
             mine = found[chunk]
-            self._add(self._find([place[chunk] for place in places], len(mine)), mine)
+            leaves = self._find([place[chunk] for place in places], len(mine))
+            self._sum.add(numpy.take(self._leaves, leaves, axis=0), mine)
         return found
 
     def _find(self, places: Sequence[_Places], count: int) -> _Places:
@@ -89,15 +118,72 @@ class Forest:
         leaves += self._offsets[:, None]
         return leaves
 
-    def _add(self, leaves: _Places, found: Matrix) -> None:
-        """Add the leaves in the order of the trees, as `core.engine` does."""
-        values = numpy.take(self._leaves, leaves, axis=0)
-        for k, (base, start, stop) in enumerate(self._spans):
-            mine = values[:, :, k] if values.ndim == 3 else values[start:stop]
-            total = numpy.full(leaves.shape[1], base)
-            for tree in mine:
-                total += tree
-            found[:, k] = total / self._divisor
+
+class Walk:
+    """A forest as arrays of nodes; the first child of a split is the next node."""
+
+    def __init__(self, tables: dict[str, Any]) -> None:
+        """Make every test read `x[position] <= threshold`, as `core.engine` does.
+
+        A row is widened by a copy in which missing values are minus infinity, for tests that they
+        pass, and by 0 (a member) or 1 for each set of codes.
+        """
+        trees = tables["trees"]
+        feature, test = numpy.array(trees["feature"]), numpy.array(trees["test"])
+        self._value = numpy.array(trees["value"], dtype=numpy.float64)
+        self._right = numpy.array(trees["right"])
+        self._roots = numpy.array(trees["roots"])
+        self._split = feature >= 0
+        self._features = 1 + int(feature.max())
+        among = self._split & (test > AT_MOST_OR_MISSING)
+        self._threshold = numpy.where(among, 0.5, self._value)
+        lows = self._split & (test == AT_MOST_OR_MISSING)
+        self._position = numpy.where(lows, feature + self._features, feature)
+        members: dict[tuple[int, int, bool], int] = {}
+        for node in numpy.flatnonzero(among).tolist():
+            key = (int(feature[node]), int(self._value[node]), test[node] == AMONG_OR_MISSING)
+            place = members.setdefault(key, len(members))
+            self._position[node] = 2 * self._features + place
+        self._members = [(f, trees["sets"][codes], missing) for f, codes, missing in members]
+        leaves = trees["leaves"]
+        self._leaves = None if leaves is None else numpy.array(leaves, dtype=numpy.float64)
+        self._sum = _Sum(tables["base"], trees["outputs"], tables["divisor"])
+
+    def margins(self, rows: Matrix) -> Matrix:
+        """Give the margins of encoded rows; shapes (rows, features) to (rows, margins)."""
+        found = numpy.empty((len(rows), self._sum.width))
+        for start in range(0, len(rows), CHUNK_ROWS):
+            chunk = slice(start, start + CHUNK_ROWS)
+            values = self._value[self._find(rows[chunk])]
+            if self._leaves is not None:
+                values = self._leaves[values.astype(numpy.intp)]
+            self._sum.add(values, found[chunk])
+        return found
+
+    def _find(self, rows: Matrix) -> _Places:
+        """Give the leaf of each tree, of shape (trees, rows)."""
+        wide = self._widen(rows)
+        count, width = wide.shape
+        values = wide.ravel()
+        node = numpy.repeat(self._roots, count)
+        row = numpy.tile(numpy.arange(count) * width, len(self._roots))
+        active = numpy.flatnonzero(self._split[node])
+        while len(active):
+            at = node[active]
+            holds = values[row[active] + self._position[at]] <= self._threshold[at]
+            at = numpy.where(holds, at + 1, self._right[at])
+            node[active] = at
+            active = active[self._split[at]]
+        return node.reshape(len(self._roots), count)
+
+    def _widen(self, rows: Matrix) -> Matrix:
+        x = rows[:, : self._features]
+        parts = [x, numpy.where(numpy.isnan(x), -numpy.inf, x)]
+        for feature, codes, missing in self._members:
+            value = rows[:, feature]
+            member = numpy.isin(value, codes) | (numpy.isnan(value) & missing)
+            parts.append(numpy.where(member, 0.0, 1.0)[:, None])
+        return numpy.hstack(parts)
 
 
 class _Lookup:

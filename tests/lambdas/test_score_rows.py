@@ -33,7 +33,7 @@ from lambdas.score.model import Model
 from lambdas.score.outputs import Output
 from lambdas.score.records import BYTE_ORDER_MARK, JsonLines
 from lambdas.score.service import score
-from lambdas.score.tables import Forest, open_tables
+from lambdas.score.tables import Forest, Walk, open_tables
 from tests.core.test_engine import FEATURES, VECTOR, make_model, trees
 from tests.lambdas.bundles import MODEL_URI, files, model_document, term
 from tests.lambdas.test_score import SOURCE, MemoryStore, as_csv, make_job
@@ -352,8 +352,10 @@ def test_forests_have_the_bits_of_the_engine(
     tables = {"link": "identity", "base": [0.1] * wide, "divisor": divisor, "trees": table}
     engine = load_engine(make_model("trees", tables))
     assert engine.masks is not None
-    found = Forest(engine.masks).margins(np.array(rows, dtype=np.float64).reshape(-1, FEATURES))
-    assert found.tolist() == [engine.margins(row) for row in rows]
+    matrix = np.array(rows, dtype=np.float64).reshape(-1, FEATURES)
+    expected = [engine.margins(row) for row in rows]
+    assert Forest(engine.masks).margins(matrix).tolist() == expected
+    assert Walk(tables).margins(matrix).tolist() == expected
 
 
 def staircase(leaves: int, feature: int) -> list[dict[str, Any]]:
@@ -366,12 +368,17 @@ def staircase(leaves: int, feature: int) -> list[dict[str, Any]]:
     return [*nodes, {"feature": -1, "value": math.pi, "right": 0}]
 
 
-def test_trees_of_every_width_have_the_bits_of_the_engine() -> None:
-    """Words of 8, 16, 32 and 64 bits side by side, full ones too; on and beside every threshold."""
+@pytest.mark.parametrize("wide", [False, True])
+def test_trees_of_every_width_have_the_bits_of_the_engine(wide: bool) -> None:
+    """Words of 8, 16, 32 and 64 bits side by side, full ones too; on and beside every threshold.
+
+    With one tree of more leaves than a word has bits, all of them are walked.
+    """
     table: dict[str, Any] = {
         name: [] for name in ("feature", "test", "value", "right", "roots", "outputs", "sets")
     }
-    for tree, leaves in enumerate([64, 2, 33, 9, 17, 8, 64, 16, 32, 1, 5, 63]):
+    sizes = [64, 2, 33, 9, 17, 8, 64, 16, 32, 1, 5, 63]
+    for tree, leaves in enumerate([*sizes, 65] if wide else sizes):
         first = len(table["feature"])
         table["roots"].append(first)
         table["outputs"].append(0)
@@ -384,18 +391,19 @@ def test_trees_of_every_width_have_the_bits_of_the_engine() -> None:
     tables = {"link": "logistic", "base": [0.1], "divisor": 1.0, "trees": table}
     text = make_model("trees", tables)
     engine = load_engine(text)
-    assert engine.masks is not None
-    assert set(engine.masks.widths) == {8, 16, 32, 64}
+    if wide:
+        assert engine.masks is None
+    else:
+        assert engine.masks is not None
+        assert set(engine.masks.widths) == {8, 16, 32, 64}
     values = [math.nan, -1e308, 1e308]
-    for cut in range(64):
-        cut_ = float(cut)
-        values += [cut_, math.nextafter(cut_, -math.inf), math.nextafter(cut_, math.inf)]
+    for step in range(64):
+        cut = float(step)
+        values += [cut, math.nextafter(cut, -math.inf), math.nextafter(cut, math.inf)]
     rows = np.random.default_rng(0).choice(values, size=(3000, FEATURES))
     rows[: len(values)] = np.array(values)[:, None]
-    score_rows = open_tables(
-        Bundle({MODEL: text, MANIFEST: Manifest.of({MODEL: text}).to_json()}.__getitem__)
-    )
-    assert score_rows(rows).tolist() == engine.score_many(rows.tolist())
+    opened = Bundle({MODEL: text, MANIFEST: Manifest.of({MODEL: text}).to_json()}.__getitem__)
+    assert open_tables(opened)(rows).tolist() == engine.score_many(rows.tolist())
 
 
 HEADERS: dict[str, dict[str, Any]] = {
