@@ -1371,8 +1371,9 @@ def _pool(kind: Kind, before: list[float], after: list[int], smaller: float) -> 
     elif rest[0]:
         # Too few of their own: a number's last neighbours, or the most frequent category.
         into = -1 if kind == "number" else max(range(len(pools)), key=lambda i: sum(pools[i][1:]))
-        slots, a, b = pools[into]
-        pools[into] = ([*slots, *rest[0]] if kind == "number" else slots, a + rest[1], b + rest[2])
+        slots, held, drawn = pools[into]
+        named = [*slots, *rest[0]] if kind == "number" else slots
+        pools[into] = (named, held + rest[1], drawn + rest[2])
     return pools
 
 
