@@ -141,7 +141,8 @@ def _metrics(evaluation: Mapping[str, Any], gates: Mapping[str, Mapping[str, flo
         for kind, sign in (("minimum", "≥"), ("maximum", "≤")):
             limit = gates.get(kind, {}).get(name)
             if limit is not None:
-                held = found["value"] >= limit if kind == "minimum" else found["value"] <= limit
+                value = found.get("value", math.nan)  # of which no comparison holds
+                held = value >= limit if kind == "minimum" else value <= limit
                 mark = (
                     '<span class="yes">passes</span>' if held else '<span class="no">misses</span>'
                 )
@@ -149,9 +150,7 @@ def _metrics(evaluation: Mapping[str, Any], gates: Mapping[str, Mapping[str, flo
         label = escape(name_metric(name)) + (
             " (competed on)" if name == evaluation["metric"] else ""
         )
-        rows.append(
-            [label, _figure(found["value"], 4), limits, f"{found['better']} is better", gate]
-        )
+        rows.append([label, _value(found), limits, f"{found['better']} is better", gate])
     text = (
         "<p class=note>Measured on the held-out rows; limits are 95% bootstrap intervals over "
         + {"group": "groups", "time": "blocks of neighbours in time"}.get(

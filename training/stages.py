@@ -365,11 +365,31 @@ def split_data(job: Job, data: Data, log: Log) -> Split:
             f"the split leaves {len(split.train)} rows to train on; at least {MIN_BASELINE_ROWS} "
             "are needed: bring more rows, or change [split]"
         )
+    if data.strata is not None:
+        _check_classes(data, split, settings.strategy)
     log.say(
         f"split {settings.strategy}: {len(split.train)} rows to train on, {len(split.holdout)} "
         f"held out"
     )
     return split
+
+
+def _check_classes(data: Data, split: Split, strategy: str) -> None:
+    """Refuse a split by which a class cannot be learned, or nothing told apart."""
+    assert data.strata is not None
+    hint = 'use another [split] strategy, e.g. "random"'
+    for code, name in enumerate(data.contract.classes):
+        if not (data.strata[split.train] == code).any():
+            raise TrainingError(
+                f"all rows of class {name!r} of {data.contract.target!r} are held out by the split "
+                f"(strategy {strategy!r}), so it cannot be learned: {hint}, or leave the class out"
+            )
+    held = np.unique(data.strata[split.holdout])
+    if len(held) < 2:
+        raise TrainingError(
+            f"all {len(split.holdout)} rows held out by the split (strategy {strategy!r}) are of "
+            f"class {data.contract.classes[held[0]]!r}, which judges no model: {hint}"
+        )
 
 
 def choose_model(job: Job, data: Data, split: Split, log: Log) -> Chosen:
