@@ -308,17 +308,19 @@ def measure_importance(
     sign = -1.0 if METRICS[answers.task][metric] == "lower" else 1.0
     jobs = []
     repeats = 2 if len(contract.columns) > MANY_COLUMNS else IMPORTANCE_REPEATS
-    for column in contract.columns:
-        places = [i for i, f in enumerate(contract.features) if f.column == column.name]
-        jobs += [(column.name, places) for _ in range(repeats)]
+    places: dict[str, list[int]] = {column.name: [] for column in contract.columns}
+    for place, feature in enumerate(contract.features):
+        places[feature.column].append(place)
+    for name, positions in places.items():
+        jobs += [(name, positions) for _ in range(repeats)]
     drops: dict[str, list[float]] = {column.name: [] for column in contract.columns}
     at_once = max(1, _IMPORTANCE_BATCH_CELLS // held.size)
     for start in range(0, len(jobs), at_once):
         batch = jobs[start : start + at_once]
         stacked = np.tile(held, (len(batch), 1))
-        for k, (_, places) in enumerate(batch):
+        for k, (_, positions) in enumerate(batch):
             block = stacked[k * len(held) : (k + 1) * len(held)]
-            block[:, places] = held[random.permutation(len(held))][:, places]
+            block[:, positions] = held[np.ix_(random.permutation(len(held)), positions)]
         outputs = answer(stacked)
         for k, (name, _) in enumerate(batch):
             part = outputs[k * len(held) : (k + 1) * len(held)]

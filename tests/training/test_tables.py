@@ -481,14 +481,16 @@ def test_real_tables_are_understood() -> None:
     assert types["PaymentMethod"] == "category"
 
     elec = read_table(SHARED / "elec2.csv.gz")
-    contract, _ = infer_contract(elec, "class")
+    contract, findings = infer_contract(elec, "class")
     assert encode_table(elec, contract).shape == (45312, 6)
+    assert findings.split == "order"  # half-hourly prices, without the time
 
     census, findings = infer_contract(
         read_table(SHARED / "employment_reference.parquet"), "employed"
     )
     assert census.id_column == "id"
     assert find(findings.columns, "year").role == "left out"
+    assert findings.split == "random"
 
 
 # Completing the contract of project.toml.
