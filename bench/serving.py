@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable, Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -87,8 +87,9 @@ def _measure(quick: bool) -> dict[str, Any]:
             for name, handler in handlers.items()
         }
         figures = {
-            "warm_p50_us": {name: _quantile(times, 0.5) for name, times in warm.items()},
-            "warm_p99_us": {name: _quantile(times, 0.99) for name, times in warm.items()},
+            "warm_p50_us": {name: _quantile(times.wall, 0.5) for name, times in warm.items()},
+            "warm_p99_us": {name: _quantile(times.wall, 0.99) for name, times in warm.items()},
+            "warm_cpu_p50_us": {name: _quantile(times.cpu, 0.5) for name, times in warm.items()},
             "engine_p50_us": _time_engines(engine, exported.onnx, fresh, quick),
             "batch_rows_per_s": {
                 name: round(BATCH_ROWS / _best(lambda h=handler: h(batch), 3 if quick else 10))  # type: ignore[misc]
@@ -275,17 +276,25 @@ def _check_agreement(handlers: dict[str, Handler], requests: Sequence[dict[str, 
 # Timing.
 
 
+class Times(NamedTuple):
+    """Microseconds of single calls, by the clock and by the CPU: other work counts in the first."""
+
+    wall: list[float]
+    cpu: list[float]
+
+
 def _time_requests(
     handler: Handler, requests: Sequence[dict[str, Any]], count: int, quick: bool
-) -> list[float]:
-    """Time single requests one by one, in microseconds, after as many to warm up."""
+) -> Times:
+    """Time single requests one by one, after some to warm up."""
     for request in itertools.islice(itertools.cycle(requests), min(count, 100)):
         handler(request)
-    times = []
+    times = Times([], [])
     for request in itertools.islice(itertools.cycle(requests), count if quick else 4 * count):
-        began = time.perf_counter()
+        spent, began = time.process_time_ns(), time.perf_counter_ns()
         handler(request)
-        times.append(1e6 * (time.perf_counter() - began))
+        times.wall.append((time.perf_counter_ns() - began) / 1e3)
+        times.cpu.append((time.process_time_ns() - spent) / 1e3)
     return times
 
 
@@ -503,6 +512,7 @@ def _measure_peer(
         "version": PEERS[name],
         "warm_p50_us": _quantile(warm["times_us"], 0.5),
         "warm_p99_us": _quantile(warm["times_us"], 0.99),
+        "warm_cpu_p50_us": _quantile(warm["cpu_us"], 0.5),
         "cold_ms": round(statistics.median(cold), 1),
         "environment_mb": round(_size(python.parent.parent) / 2**20),
         "max_abs_diff": float(np.abs(np.array(warm["answers"]) - expected).max()),
