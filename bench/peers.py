@@ -148,7 +148,7 @@ def open_bentoml(folder: Path) -> Application:
 
         def predict(self, instances: list[dict[str, Any]]) -> list[list[float]]:
             frame = pandas.DataFrame(instances)
-            numbers = [name for name in frame if name.startswith(NUMBERS)]
+            numbers = [name for name in frame if str(name).startswith(NUMBERS)]
             frame[numbers] = frame[numbers].astype("float64")
             found: list[list[float]] = self.pipeline.predict_proba(frame).tolist()
             return found

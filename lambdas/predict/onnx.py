@@ -60,9 +60,8 @@ class OnnxEngine:
     def score_many(self, vectors: list[list[float]]) -> list[list[float]]:
         """Return the outputs of many rows."""
         rows = numpy.array(vectors, dtype=numpy.float64)
-        outputs: list[list[float]] = self._session.run([ONNX_OUTPUT], {ONNX_INPUT: rows})[
-            0
-        ].tolist()
+        (found,) = self._session.run([ONNX_OUTPUT], {ONNX_INPUT: rows})
+        outputs: list[list[float]] = found.tolist()
         return outputs
 
 

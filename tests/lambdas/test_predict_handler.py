@@ -161,12 +161,15 @@ def test_the_onnx_engine_answers_as_scikit_learn_does(endpoint: str, s3: Any) ->
     given = [{"a": float(a), "b": float(b)} for a, b in rows[:50]]
     asked = event(body=json.dumps({"instances": given}), queryStringParameters={"explain": "true"})
     uri = "s3://bucket/models/onnx/output/model/"
-    (answer,), modules, _ = run(endpoint, [asked], MODEL_URI=uri, ENGINE="onnx")
+    single = [event(body=json.dumps({"instances": [row]})) for row in given[:10]]
+    (answer, *others), modules, _ = run(endpoint, [asked, *single], MODEL_URI=uri, ENGINE="onnx")
     assert answer["statusCode"] == 200, answer["body"]
     predictions = json.loads(answer["body"])["predictions"]
     found = [prediction["probabilities"]["True"] for prediction in predictions]
     expected = model.predict_proba(rows[:50])[:, 1]
     assert numpy.abs(numpy.array(found) - expected).max() < 1e-12
+    alone = [json.loads(other["body"])["predictions"][0]["probabilities"] for other in others]
+    assert alone == [prediction["probabilities"] for prediction in predictions[:10]]
     assert "explanation" in predictions[0]
     assert "onnxruntime" in modules
 
