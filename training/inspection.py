@@ -202,7 +202,7 @@ def infer_contract(
     contract = Contract(
         task=task,
         columns=columns,
-        target=target,
+        target=None if task == "clustering" else target,  # it is kept from the model, no more
         classes=classes,
         positive=positive,
         time_column=found_by_role.get("time"),
@@ -246,7 +246,7 @@ def resolve_contract(settings: Settings, frame: pd.DataFrame) -> Contract:
     return Contract(
         task=problem.task,
         columns=tuple(columns),
-        target=problem.target,
+        target=None if problem.task == "clustering" else problem.target,
         classes=classes,
         positive=positive,
         time_column=problem.time_column,

@@ -360,6 +360,15 @@ def test_a_table_that_cannot_be_learned_from_is_refused(
         infer_contract(pd.DataFrame(frame), **options)
 
 
+def test_the_target_of_a_clustering_is_kept_from_the_model() -> None:
+    """It is neither an input nor learned, so that clusters can be held against it."""
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"x": rng.normal(size=60), "kind": rng.choice(["a", "b"], 60)})
+    contract, _ = infer_contract(frame, "kind", task="clustering")
+    assert (contract.target, contract.column_names) == (None, ("x",))
+    check_table(frame, contract)
+
+
 def test_unsupervised_tasks_need_no_target() -> None:
     """Anomaly detection and clustering take the table as it is; labels may mark anomalies."""
     rng = np.random.default_rng(0)
