@@ -47,6 +47,7 @@ EVERYTHING = Contract(
     positive="yes",
     columns=(
         Column("age", "integer", unit="years", min=0, max=120),
+        Column("visits", "integer", missing=True),
         Column("basket total", "number", missing=True),
         Column("größe", "number", min=-1.5, max=1e6, missing=True),
         Column("member", "boolean", missing=True),
@@ -147,6 +148,7 @@ def read_line(line: bytes) -> Any:
 # Values as JSON text, so that what no writer of JSON would write is drawn too.
 GOOD: dict[str, list[str]] = {
     "age": ["30", "30.0", "0", "120", "3e1", "-0.0"],
+    "visits": ["9007199254740991", "-9007199254740991.0", "null"],
     "basket total": ["1.5", "2", "-0", "1e308", "5e-324", "0.1", "9007199254740993", "null"],
     "größe": ["-1.5", "1e6", "0.30000000000000004", "null"],
     "member": ["true", "false", "1", "0", "1.0", '"yes"', '"off"', "null"],
@@ -163,12 +165,23 @@ GOOD: dict[str, list[str]] = {
         "null",
     ],
     "note": ['"two words"', '"İstanbul ß ß"', "null"],
-    "order": ["17", "17.0", '"a,b"', '"\\"},{"', "null", "true", "12345678901234567890", "1e30"],
+    "order": [
+        "17",
+        "17.0",
+        '"a,b"',
+        '"\\"},{"',
+        "null",
+        "true",
+        "12345678901234567890",
+        "1e30",
+        "123456789012345678901234567890",
+    ],
     "bought": ['"yes"', "1", '{"a": [1, 2]}', "123456789012345678901234567890"],
     "seen at": ['"2026-01-31"', "null"],
 }
 ODD: dict[str, list[str]] = {
     "age": ["30.5", "-1", "121", "null", "true", '"30"', "1e400", "1e300", "9007199254740993"],
+    "visits": ["9007199254740992", "-9007199254740993", "1e16", "18446744073709551616"],
     "basket total": ['"x"', "false", "[]", "NaN", "Infinity", "-", "01", "1.", "1e400", "{}"],
     "größe": ["-1.5000000000000002", "1000000.0000000001", "12345678901234567890123"],
     "member": ["2", '"perhaps"', "[]", "1e30", '"YES"', "12345678901234567890123"],
@@ -184,7 +197,7 @@ ODD: dict[str, list[str]] = {
     "order": ["[]", "{}", '"\\ud800"'],
     "bought": ['"\\ud800"', "NaN"],
     "seen at": ["1e400"],
-    "agee": ["1"],
+    "agee": ["1", "1e400", '"\\ud800"', '"\\x"', "[1,]", "-"],
     "Größe": ["1"],
 }
 
