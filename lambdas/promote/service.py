@@ -274,7 +274,9 @@ def roll_back(
     current = next((p for p in packages if p.model_uri == stack.model_uri), None)
     reason = f"rolled back by {by}"
     if stack.busy:
-        if to is None and current is not None and current.promotion == "started":
+        # Once it cleans up, CloudFormation cancels no more: the update is as good as done.
+        moving = stack.status == "UPDATE_IN_PROGRESS"
+        if to is None and moving and current is not None and current.promotion == "started":
             serving.cancel()
             return {
                 "status": "cancelled",

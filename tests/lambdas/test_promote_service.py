@@ -403,6 +403,18 @@ def test_rollback_during_a_promotion_cancels_it(registry: FakeRegistry) -> None:
     assert registry.version(2).promotion == "rolled_back"
 
 
+def test_rollback_waits_for_an_update_that_is_past_cancelling(registry: FakeRegistry) -> None:
+    """CloudFormation cancels an update in progress, and none that cleans up or goes back."""
+    for status in ("UPDATE_COMPLETE_CLEANUP_IN_PROGRESS", "UPDATE_ROLLBACK_IN_PROGRESS"):
+        serving = FakeServing()
+        put_live(registry, serving, 1, 0)
+        promote(registry.add(2), T[10], registry, serving)
+        serving.stack = dataclasses.replace(serving.stack, status=status)
+        with pytest.raises(StackBusyError):
+            roll_back(None, "ann", T[11], registry, serving)
+        assert not serving.cancelled
+
+
 def test_rollback_waits_for_a_deploy(registry: FakeRegistry) -> None:
     """An update that is no promotion is not cancelled."""
     serving = FakeServing()
