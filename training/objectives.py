@@ -25,7 +25,7 @@ class LabelledObjective:
     """Classification and regression: the metric on held-out folds, after calibration if that helps.
 
     What `evaluate` gives has the probabilities first and then the raw scores that a calibrator
-    maps. `order` says when each row happened where later rows judge earlier ones.
+    maps. `ordered`: each fold comes after those before it in time.
     """
 
     task: str
@@ -34,7 +34,7 @@ class LabelledObjective:
     labels: FloatArray
     classes: int
     positive: int
-    order: FloatArray | None = None
+    ordered: bool = False
 
     @property
     def lower_is_better(self) -> bool:
@@ -74,21 +74,17 @@ class LabelledObjective:
     ) -> list[FloatArray]:
         """Calibrate each fold's answers by the other folds (a single fold by its other half).
 
-        In order of time only by what came before; the first part has nothing before it and stays.
+        In order of time only by the folds before, as the refitted model will be: the first stays.
         """
         raw = np.vstack([out[:, self.classes :] for out in outputs])
         labels = np.concatenate([self.labels[rows] for rows in validations])
         sizes = [len(rows) for rows in validations]
         result = np.vstack([out[:, : self.classes] for out in outputs])
-        if len(sizes) > 1:
-            part = np.repeat(np.arange(len(sizes)), sizes)
-        elif self.order is None:
+        part = np.repeat(np.arange(len(sizes)), sizes)
+        if len(sizes) == 1 and not self.ordered:
             part = np.arange(len(raw)) % 2
-        else:
-            moments = self.order[validations[0]]
-            part = (moments > np.nanmedian(moments)).astype(np.intp)
         for held in np.unique(part):
-            known = part != held if self.order is None else part < held
+            known = part < held if self.ordered else part != held
             if not known.any():
                 continue
             sigmoids = calibration.fit_sigmoids(raw[known], labels[known])

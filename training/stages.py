@@ -486,7 +486,10 @@ def _folds(job: Job, data: Data, rows: IntArray) -> list[tuple[IntArray, IntArra
         order=None if order is None else order[rows],
         groups=data.groups[rows] if strategy == "group" and data.groups is not None else None,
     )
-    return made[-1:] if len(rows) > MANY_ROWS else made
+    if len(rows) <= MANY_ROWS:
+        return made
+    # In order of time the last two: does what calibrates one model also calibrate the next?
+    return made[-1:] if order is None else made[-2:]
 
 
 def _objective(
@@ -500,7 +503,6 @@ def _objective(
     if task == "clustering":
         return ClusteringObjective(data.contract, matrix)
     assert data.labels is not None
-    order = data.order(job.settings.split.strategy)
     return LabelledObjective(
         task,
         metric,
@@ -508,7 +510,7 @@ def _objective(
         data.labels[rows],
         classes=len(data.contract.classes) if data.contract.is_classification else 1,
         positive=data.contract.positive_index if data.contract.is_classification else 0,
-        order=None if order is None else order[rows],
+        ordered=data.order(job.settings.split.strategy) is not None,
     )
 
 
