@@ -320,7 +320,7 @@ def measure_importance(
         stacked = np.tile(held, (len(batch), 1))
         for k, (_, positions) in enumerate(batch):
             block = stacked[k * len(held) : (k + 1) * len(held)]
-            block[:, positions] = held[np.ix_(random.permutation(len(held)), positions)]
+            block[:, positions] = held[random.permutation(len(held))[:, None], positions]
         outputs = answer(stacked)
         for k, (name, _) in enumerate(batch):
             part = outputs[k * len(held) : (k + 1) * len(held)]
