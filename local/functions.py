@@ -250,12 +250,6 @@ class Functions:
         self._versions.setdefault(name, set()).add(version)
         self.highest[name] = max(version, self.highest.get(name, 0))
 
-    def numbered(self, name: str) -> set[int]:
-        """Return the numbers of the versions that exist."""
-        backend = self._backend()
-        existing = backend.list_versions_by_function(name)
-        return {int(item.version) for item in existing if str(item.version).isdigit()}
-
     def _backend(self) -> Any:
         return models.lambda_backends[self.cloud.account][self.cloud.region]
 
