@@ -30,7 +30,7 @@ $(VENV)/.ready: requirements.txt requirements-dev.txt
 
 node_modules/.ready: package.json package-lock.json $(VENV)/.ready
 	@echo "setting up the CDK command line (once) ..."
-	@$(BIN)/npm ci --loglevel=error --no-audit --no-fund
+	@$(BIN)/npm ci --loglevel=error --no-update-notifier --no-audit --no-fund >/dev/null
 	@touch $@
 
 setup: $(VENV)/.ready node_modules/.ready ## install what the other commands need
