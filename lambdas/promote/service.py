@@ -163,7 +163,7 @@ def promote(arn: str, time: str, registry: Registry, serving: Serving) -> str:
         raise DeliveryError(f"version {package.version} does not say where its bundle is")
     stack = serving.describe()
     if stack.busy:
-        if package.promotion == "started" and stack.model_uri == package.model_uri:
+        if package.promotion == "started":
             return f"version {package.version} is on its way already"
         raise StackBusyError(f"the serving stack is {stack.status}")
     if stack.status not in COMPLETE | ROLLED_BACK:
@@ -175,6 +175,10 @@ def promote(arn: str, time: str, registry: Registry, serving: Serving) -> str:
         if package.promotion != "live":
             _mark_live(package, time, registry)
         return f"version {package.version} is live already"
+    if package.promotion == "started":
+        # The event is of our own record of the attempt, which has ended another way: starting it
+        # again before that is settled would put a model that was rolled back on its way once more.
+        raise StackBusyError(f"what became of version {package.version} is not recorded yet")
     live = _package_at(stack.model_uri, registry)
     if live is not None and live.version > package.version:
         # The registry sends an event for every write, ours too: writing again would never end.

@@ -172,6 +172,21 @@ def test_a_busy_stack_is_waited_for(registry: FakeRegistry, status: str) -> None
     assert len(serving.updates) == 1
 
 
+def test_the_event_of_our_own_record_starts_nothing_again(registry: FakeRegistry) -> None:
+    """It may come while the update runs, or after its rollback but before the outcome's event."""
+    serving = FakeServing()
+    arn = registry.add(1)
+    promote(arn, T[0], registry, serving)
+    assert serving.stack.busy
+    assert "on its way already" in promote(arn, T[1], registry, serving)
+    status = serving.fail("alarm")
+    with pytest.raises(StackBusyError, match="not recorded yet"):
+        promote(arn, T[1], registry, serving)
+    settle(status, serving.token, T[2], registry, serving)
+    assert "Rejected" in promote(arn, T[1], registry, serving)
+    assert len(serving.updates) == 1
+
+
 @pytest.mark.parametrize("refusal", [StackBusyError("busy"), DeliveryError("denied")])
 def test_a_refused_update_leaves_no_trace(registry: FakeRegistry, refusal: DeliveryError) -> None:
     """An update that was not accepted is not recorded as started."""
