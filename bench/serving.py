@@ -58,7 +58,7 @@ def run(quick: bool) -> dict[str, Any]:
 
 
 def _measure(quick: bool) -> dict[str, Any]:
-    from training.export import export_model, prove_parity
+    from training.export.proof import export_model, prove_parity
 
     contract = _contract()
     rows, target = _draw(TRAINING_ROWS, seed=0)

@@ -214,7 +214,7 @@ def _contend_ours(order: dict[str, Any]) -> np.ndarray[Any, Any]:
     from core.bundle import MODEL, Bundle
     from core.engine import load_engine
     from ops.__main__ import main as operate
-    from training.tables import encode_table
+    from training.data.tables import encode_table
 
     folder = Path(order["folder"])
     project = folder / "project.toml"

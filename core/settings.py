@@ -220,7 +220,7 @@ class Training(Section):
     """The training job."""
 
     candidates: tuple[str, ...] = ()
-    """Which of training/candidates.py compete; left out, all that fit the task."""
+    """Which of training/fit/candidates.py compete; left out, all that fit the task."""
     metric: str = ""
     """What the candidates compete on; left out, the task's usual one."""
     time_budget_seconds: int = Field(default=600, ge=1, le=5 * 86400)
@@ -427,7 +427,7 @@ class Settings(Section):
         """Make the contract that the file declares, with `classes` in place of those not listed.
 
         Raises ContractError while something is still to be read from the data: no columns, or a
-        classification without classes; `training.tables.resolve_contract` fills those in.
+        classification without classes; `training.data.tables.resolve_contract` fills those in.
         """
         problem = self.problem
         if classes is None:

@@ -21,10 +21,43 @@ from numpy.typing import NDArray
 from core import drift
 from core.contract import Contract
 from core.errors import TrainingError
-from training import calibration, comparison, metrics, tables
-from training.candidates import Candidate, build_candidates, choose_candidates
-from training.comparison import Champion, Decision, Duel
-from training.evaluation import (
+from training import metrics
+from training.data import tables
+from training.data.splits import (
+    ALIKE,
+    MIN_CLASS_ROWS,
+    Split,
+    make_folds,
+    measure_likeness,
+    split_rows,
+    unseen_by,
+)
+from training.export.proof import (
+    Exported,
+    ParityReport,
+    export_model,
+    prove_parity,
+    reference_outputs,
+)
+from training.fit import calibration
+from training.fit.candidates import Candidate, build_candidates, choose_candidates
+from training.fit.objectives import (
+    DETECTION,
+    MAX_SEPARATION_ROWS,
+    MAX_SILHOUETTE_ROWS,
+    AnomalyObjective,
+    ClusteringObjective,
+    LabelledObjective,
+    fit_rows,
+    make_unreal_rows,
+    prepared,
+    silhouettes,
+)
+from training.fit.search import Checkpoint, Folds, Searched, search
+from training.jobs import Job
+from training.judge import comparison
+from training.judge.comparison import Champion, Decision, Duel
+from training.judge.evaluation import (
     Interval,
     Threshold,
     choose_threshold,
@@ -39,37 +72,7 @@ from training.evaluation import (
     to_metric_dicts,
     trace_curves,
 )
-from training.export import (
-    Exported,
-    ParityReport,
-    export_model,
-    prove_parity,
-    reference_outputs,
-)
-from training.jobs import Job
 from training.metrics import Answers
-from training.objectives import (
-    DETECTION,
-    MAX_SEPARATION_ROWS,
-    MAX_SILHOUETTE_ROWS,
-    AnomalyObjective,
-    ClusteringObjective,
-    LabelledObjective,
-    fit_rows,
-    make_unreal_rows,
-    prepared,
-    silhouettes,
-)
-from training.search import Checkpoint, Folds, Searched, search
-from training.splits import (
-    ALIKE,
-    MIN_CLASS_ROWS,
-    Split,
-    make_folds,
-    measure_likeness,
-    split_rows,
-    unseen_by,
-)
 
 FloatArray: TypeAlias = NDArray[np.float64]
 IntArray: TypeAlias = NDArray[np.intp]
@@ -1038,7 +1041,7 @@ def describe_evaluation(
 
 def write_report(job: Job, data: Data, evaluation: Mapping[str, Any]) -> bytes:
     """Write report.html."""
-    from training.report import render_report
+    from training.judge.report import render_report
 
     return render_report(
         evaluation,

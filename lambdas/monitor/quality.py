@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.contract import Contract
-from core.tails import normal_tail
+from core.drift.tails import normal_tail
 
 Floats = NDArray[np.float64]
 Metric = Callable[[Floats, Floats], float]

@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 
+from core.contract.rows import LabelEntry
 from core.errors import (
     BundleError,
     ContractError,
@@ -19,7 +20,6 @@ from core.errors import (
     Problem,
     StorageError,
 )
-from core.rows import LabelEntry
 from lambdas.predict.problems import (
     CONTENT_TYPE,
     RETRY_SECONDS,

@@ -9,9 +9,9 @@ import orjson
 from core.answers import choose_answer, find_unseen, unseen_codes
 from core.bundle import MODEL, Bundle
 from core.contract import Column, Contract
+from core.contract.rows import LabelEntry
 from core.engine import Explanation, Header, TableEngine, load_engine, read_header
 from core.errors import ContractError, EngineError, Problem
-from core.rows import LabelEntry
 
 # Explaining costs about a millisecond a row; a request must end well within its time.
 MAX_EXPLAINED_ROWS = 100

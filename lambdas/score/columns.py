@@ -15,7 +15,6 @@ from typing import Any
 import numpy
 import numpy.typing as npt
 
-from core.cells import FALSE_WORDS, TRUE_WORDS
 from core.contract import (
     LARGEST_INTEGER,
     TEXT_BUCKETS,
@@ -25,7 +24,8 @@ from core.contract import (
     count_words,
     encode_timestamp,
 )
-from core.rows import MAX_CATEGORY_CHARACTERS, MAX_TEXT_CHARACTERS
+from core.contract.cells import FALSE_WORDS, TRUE_WORDS
+from core.contract.rows import MAX_CATEGORY_CHARACTERS, MAX_TEXT_CHARACTERS
 
 Matrix = npt.NDArray[numpy.float64]
 Mask = npt.NDArray[numpy.bool_]

@@ -12,8 +12,8 @@ from typing import Annotated, Any, BinaryIO, NamedTuple, cast
 import msgspec
 import orjson
 
-from core.cells import BLANKS, MISSING, read_cell
 from core.contract import Column, Contract
+from core.contract.cells import BLANKS, MISSING, read_cell
 from core.errors import DataError, Problem
 from core.scoring import Job, Unit, split_uri
 from lambdas.score.columns import Values

@@ -8,10 +8,10 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from core.cells import BLANKS, FALSE_WORDS, MISSING_AMONG_NUMBERS, TRUE_WORDS, read_cell
 from core.contract import Column
+from core.contract.cells import BLANKS, FALSE_WORDS, MISSING_AMONG_NUMBERS, TRUE_WORDS, read_cell
 from core.errors import DataError
-from training.columns import coerce_column
+from training.data.columns import coerce_column
 
 WORDS = [*MISSING_AMONG_NUMBERS, *TRUE_WORDS, *FALSE_WORDS, "NaN", "1.0", " 7 ", "1_000", "x"]
 

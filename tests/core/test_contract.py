@@ -419,8 +419,9 @@ def test_the_document_says_exactly_what_is_accepted(column: Column, value: Any) 
 def test_answering_imports_neither_numpy_nor_pydantic_nor_openapi() -> None:
     """A cold start pays only for what a prediction needs."""
     code = (
-        "import sys; from core.contract import Contract; import core.rows;"
-        "print([m for m in ('numpy', 'pydantic', 'core.openapi', 'core.settings', 'inspect_')"
+        "import sys; from core.contract import Contract; import core.contract.rows;"
+        "print([m for m in ('numpy', 'pydantic', 'core.contract.openapi', 'core.settings',"
+        " 'inspect_')"
         " if m in sys.modules])"
     )
     found = subprocess.run(

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core import drift
 from core.contract import Column, Contract
+from core.drift import everything as drift
 from core.errors import DriftError
 
 HOURLY = drift.budget_for(1.0, 60)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from core.tails import (
+from core.drift.tails import (
     beta_cdf,
     chi_square_tail,
     exceedance_tail,

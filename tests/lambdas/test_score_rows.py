@@ -24,8 +24,8 @@ from hypothesis import strategies as st
 
 from core.answers import choose_answer, find_unseen, unseen_codes
 from core.bundle import MANIFEST, MODEL, Bundle, Manifest
-from core.cells import read_cell
 from core.contract import Column, Contract
+from core.contract.cells import read_cell
 from core.engine import Header, decide, load_engine
 from core.errors import ContractError, Problem
 from core.scoring import Format, Unit

@@ -15,8 +15,9 @@ from core.bundle import Bundle
 from core.engine import decide, load_engine
 from core.errors import DriftlessError
 from ops import init
-from training import tables, train
-from training.export import FOLDED_BOUND, reference_outputs
+from training import train
+from training.data import tables
+from training.export.proof import FOLDED_BOUND, reference_outputs
 
 EXAMPLES = 20
 CANDIDATES = {

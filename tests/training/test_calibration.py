@@ -8,8 +8,8 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
-from training import calibration
-from training.objectives import LabelledObjective
+from training.fit import calibration
+from training.fit.objectives import LabelledObjective
 
 
 @pytest.mark.parametrize("classes", [2, 3])

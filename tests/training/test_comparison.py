@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from core.contract import Column, Contract
-from training import comparison
-from training.comparison import Decision, Duel, decide, duel
+from training.judge import comparison
+from training.judge.comparison import Decision, Duel, decide, duel
 from training.metrics import Answers
 
 

@@ -6,7 +6,8 @@ from sklearn import metrics as reference
 
 from core.contract import Column, Contract
 from core.settings import METRICS
-from training import evaluation, metrics
+from training import metrics
+from training.judge import evaluation
 from training.metrics import Answers
 
 

@@ -50,7 +50,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from core.contract import Column, Contract
 from core.engine import load_engine
 from core.errors import ExportError
-from training.export import (
+from training.export.proof import (
     FOLDED_BOUND,
     Exported,
     adversarial_rows,

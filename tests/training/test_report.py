@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from core.contract import Column, Contract
-from training.report import find_missed_gates, render_report
+from training.judge.report import find_missed_gates, render_report
 
 NASTY = "<script>alert('x')</script>"
 VOID = {"meta", "br", "img", "rect", "line", "path", "circle", "polyline"}

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from core.errors import TrainingError
-from training.candidates import Candidate
-from training.search import Checkpoint, Choice, Range, plan_trials, search
-from training.splits import make_folds
+from training.data.splits import make_folds
+from training.fit.candidates import Candidate
+from training.fit.search import Checkpoint, Choice, Range, plan_trials, search
 
 
 class Parabola:

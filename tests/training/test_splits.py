@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.errors import TrainingError
-from training.splits import hash_rows, make_folds, split_rows, unseen_by
+from training.data.splits import hash_rows, make_folds, split_rows, unseen_by
 
 
 def table(rows: int, columns: int = 4, seed: int = 0) -> np.ndarray:

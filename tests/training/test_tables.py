@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from core.contract import LARGEST_INTEGER, Column, Contract, Task
 from core.errors import ContractError, DataError
 from core.settings import read_settings
-from training.columns import coerce_column, parse_dates
-from training.inspection import MAX_LEARNED_CATEGORIES, ColumnFinding, learn_categories
-from training.tables import (
+from training.data.columns import coerce_column, parse_dates
+from training.data.inspection import MAX_LEARNED_CATEGORIES, ColumnFinding, learn_categories
+from training.data.tables import (
     check_table,
     encode_table,
     encode_target,

@@ -21,8 +21,9 @@ from core.drift import Baseline
 from core.engine import decide, load_engine
 from core.settings import METRICS, load_settings
 from tests.training.projects import LIGHT, PROBLEMS, make_project, make_table, write_project
-from training import stages, tables, train
-from training.export import reference_outputs, run_onnx
+from training import stages, train
+from training.data import tables
+from training.export.proof import reference_outputs, run_onnx
 from training.jobs import read_folder
 from training.stages import GOLDEN_TOLERANCE
 

@@ -1,6 +1,6 @@
 """Folds a fitted scikit-learn model into plain float64 tables over the encoded vector.
 
-The tables are what `core/engine.py` scores and what `training/graphs.py` turns into ONNX. Folding
+The tables are what `core.engine` scores and what `graphs` turns into ONNX. Folding
 means that imputing, scaling and encoding disappear: a split on `(x - mean) / scale <= t`, which for
 scikit-learn's forests is moreover compared in float32, becomes a split on `x <= u`. `u` is the
 largest float64 for which the fitted preprocessing itself says yes, found by bisection over the

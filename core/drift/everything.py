@@ -40,8 +40,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.contract import Contract
-from core.errors import DriftError
-from core.tails import (
+from core.drift.tails import (
     exceedance_tail,
     f_tail,
     hypergeometric_tail,
@@ -49,6 +48,7 @@ from core.tails import (
     normal_two_sided,
     t_two_sided,
 )
+from core.errors import DriftError
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]

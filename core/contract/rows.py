@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 from pydantic_core import SchemaValidator, ValidationError, core_schema
 
-from core.contract import LARGEST_INTEGER, Column
+from core.contract.definition import LARGEST_INTEGER, Column
 from core.errors import ContractError, Problem
 
 if TYPE_CHECKING:
-    from core.contract import Contract
+    from core.contract.definition import Contract
 
 MAX_TEXT_CHARACTERS = 10_000
 MAX_CATEGORY_CHARACTERS = 1_000

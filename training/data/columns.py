@@ -13,14 +13,14 @@ import pyarrow.csv
 import pyarrow.parquet
 from numpy.typing import NDArray
 
-from core.cells import BLANKS, FALSE_WORDS, MISSING, MISSING_AMONG_NUMBERS, TRUE_WORDS
 from core.contract import (
     LARGEST_INTEGER,
     Column,
     spell_label,
 )
+from core.contract.cells import BLANKS, FALSE_WORDS, MISSING, MISSING_AMONG_NUMBERS, TRUE_WORDS
+from core.contract.rows import MAX_CATEGORY_CHARACTERS, MAX_TEXT_CHARACTERS
 from core.errors import DataError, Problem
-from core.rows import MAX_CATEGORY_CHARACTERS, MAX_TEXT_CHARACTERS
 
 FloatArray: TypeAlias = NDArray[np.float64]
 IntArray: TypeAlias = NDArray[np.int64]

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from core.contract import Contract
 from core.settings import METRICS
-from training import calibration, metrics
-from training.export import reference_outputs
+from training import metrics
+from training.export.proof import reference_outputs
+from training.fit import calibration
 
 FloatArray: TypeAlias = NDArray[np.float64]
 IntArray: TypeAlias = NDArray[np.intp]

@@ -1,7 +1,7 @@
 """Turns a fitted scikit-learn model into `model.json` and `model.onnx`, and proves both.
 
-Models that fold (see `training/folding.py`) are written twice from the same float64 tables: for
-`core/engine.py` and as an ONNX graph in double. Any other classifier, regressor or anomaly detector
+Models that fold (see `folding`) are written twice from the same float64 tables: for
+`core.engine` and as an ONNX graph in double. Any other classifier, regressor or anomaly detector
 becomes ONNX through skl2onnx, in float32, with a weaker bound. Nothing is taken on trust:
 `prove_parity` scores rows, ordinary and adversarial, through scikit-learn and through each engine.
 """
@@ -28,8 +28,8 @@ from core.engine import (
     read_header,
 )
 from core.errors import ExportError
-from training.folding import NotFoldable, Tables, fold_model, fold_preparation
-from training.graphs import OPSET, SINGLE_ML_OPSET, build_around, build_graph
+from training.export.folding import NotFoldable, Tables, fold_model, fold_preparation
+from training.export.graphs import OPSET, SINGLE_ML_OPSET, build_around, build_graph
 
 Matrix = npt.NDArray[np.float64]
 

@@ -1,6 +1,6 @@
 """The OpenAPI 3.1 document of the API that serves one contract.
 
-It says exactly what `core.rows` accepts, so that a generated client or a fuzzer finds no
+It says exactly what `core.contract.rows` accepts, so that a generated client or a fuzzer finds no
 difference. Errors are problem documents (RFC 9457, "Problem Details for HTTP APIs").
 """
 
@@ -9,18 +9,18 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal
 
-from core.contract import Column
-from core.errors import ContractError
-from core.rows import (
+from core.contract.definition import Column
+from core.contract.rows import (
     ID_PATTERN,
     MAX_CATEGORY_CHARACTERS,
     MAX_ID_CHARACTERS,
     MAX_TEXT_CHARACTERS,
     integer_limits,
 )
+from core.errors import ContractError
 
 if TYPE_CHECKING:
-    from core.contract import Contract
+    from core.contract.definition import Contract
 
 Auth = Literal["iam", "api_key", "open"]
 

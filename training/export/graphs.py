@@ -17,7 +17,7 @@ import onnx.compose
 from onnx import TensorProto, helper, numpy_helper
 
 from core.engine import AMONG, AMONG_OR_MISSING, AT_MOST_OR_MISSING, ONNX_INPUT, ONNX_OUTPUT
-from training.folding import Halves, Tables
+from training.export.folding import Halves, Tables
 
 OPSET = 21
 ML_OPSET = 5

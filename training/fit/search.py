@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from core.errors import TrainingError
 
 if TYPE_CHECKING:
-    from training.candidates import Candidate
+    from training.fit.candidates import Candidate
 
 FloatArray: TypeAlias = NDArray[np.float64]
 IntArray: TypeAlias = NDArray[np.intp]

@@ -26,7 +26,7 @@ from core.contract import Contract
 from core.engine import ONNX_INPUT, ONNX_OUTPUT, load_engine, read_header
 from core.settings import METRICS
 from training import metrics
-from training.evaluation import Interval, draw_weights, interval_of, replicates_for
+from training.judge.evaluation import Interval, draw_weights, interval_of, replicates_for
 from training.metrics import Answers
 
 FloatArray: TypeAlias = NDArray[np.float64]

@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast, get_args
 from core.errors import ContractError, Problem
 
 if TYPE_CHECKING:
-    from core.rows import RowAdapter
+    from core.contract.rows import RowAdapter
 
 Task = Literal["binary", "multiclass", "regression", "anomaly", "clustering"]
 ColumnType = Literal["number", "integer", "boolean", "category", "timestamp", "text"]
@@ -227,8 +227,8 @@ class Contract:
         return vector
 
     def row_adapter(self, max_rows: int | None = None) -> "RowAdapter":
-        """Make the validator of rows and of requests; see `core.rows`. Make it once and keep it."""
-        from core.rows import RowAdapter
+        """Make the validator of rows and of requests; see `rows`. Make it once and keep it."""
+        from core.contract.rows import RowAdapter
 
         return RowAdapter(self, max_rows)
 
@@ -302,8 +302,8 @@ class Contract:
         return hashlib.sha256(self.to_json()).hexdigest()
 
     def openapi(self, **options: Any) -> dict[str, Any]:
-        """Describe the API that serves this contract in OpenAPI 3.1; see `core.openapi`."""
-        from core.openapi import describe_api
+        """Describe the API that serves this contract in OpenAPI 3.1; see `openapi`."""
+        from core.contract.openapi import describe_api
 
         return describe_api(self, **options)
 

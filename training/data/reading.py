@@ -18,12 +18,12 @@ import pyarrow.csv
 import pyarrow.parquet
 from numpy.typing import NDArray
 
-from core.cells import BLANKS, MISSING, MISSING_AMONG_NUMBERS
 from core.contract import (
     LARGEST_INTEGER,
 )
+from core.contract.cells import BLANKS, MISSING, MISSING_AMONG_NUMBERS
 from core.errors import DataError
-from training.columns import (
+from training.data.columns import (
     FloatArray,
     IntArray,
     ObjectArray,

@@ -14,15 +14,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from core.cells import MISSING
 from core.contract import (
     TEXT_BUCKETS,
     Column,
     Contract,
     count_words,
 )
+from core.contract.cells import MISSING
 from core.errors import ContractError, DataError, Problem
-from training.columns import (
+from training.data.columns import (
     FloatArray,
     IntArray,
     Series,
@@ -33,8 +33,8 @@ from training.columns import (
     order_values,
     spell_value,
 )
-from training.inspection import infer_contract, resolve_contract
-from training.reading import find_tables, read_table
+from training.data.inspection import infer_contract, resolve_contract
+from training.data.reading import find_tables, read_table
 
 __all__ = [
     "CheckedTable",

@@ -6,7 +6,7 @@ the other.
 
 from typing import Any
 
-from core.contract import Column
+from core.contract.definition import Column
 
 # Cells that mean "no value", whatever the column holds (compared in lower case, without blanks).
 MISSING = ("", "na", "n/a", "nan", "null", "none", "#n/a", "<na>", "nat", "\\n", "missing")
@@ -29,7 +29,7 @@ _WORDS = {
 def read_cell(column: Column, text: str) -> Any:
     """Read a cell as a value of its column, or None where it means "no value".
 
-    Text that cannot be read is given back as it is, for `core.rows` to refuse with its reason.
+    Text that cannot be read is given back as it is, for `rows` to refuse with its reason.
     """
     stripped = text.strip(BLANKS)
     if column.type in ("category", "text"):

@@ -14,12 +14,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from core.cells import FALSE_WORDS, MISSING, TRUE_WORDS
 from core.contract import LARGEST_INTEGER, Column, ColumnType, Contract, Task
+from core.contract.cells import FALSE_WORDS, MISSING, TRUE_WORDS
+from core.contract.rows import MAX_CATEGORY_CHARACTERS, MAX_TEXT_CHARACTERS
 from core.errors import DataError
-from core.rows import MAX_CATEGORY_CHARACTERS, MAX_TEXT_CHARACTERS
 from core.settings import Settings
-from training.columns import (
+from training.data.columns import (
     Series,
     coerce_column,
     count_duplicates,
@@ -27,9 +27,9 @@ from training.columns import (
     parse_dates,
     spell_value,
 )
-from training.reading import WRITTEN
-from training.splits import ALIKE, MIN_CLASS_ROWS, measure_likeness
-from training.splits import Strategy as SplitStrategy
+from training.data.reading import WRITTEN
+from training.data.splits import ALIKE, MIN_CLASS_ROWS, measure_likeness
+from training.data.splits import Strategy as SplitStrategy
 
 Role: TypeAlias = Literal["input", "target", "id", "time", "group", "left out"]
 

@@ -1,0 +1,41 @@
+"""Scores and explains encoded rows from `model.json`, in plain Python."""
+
+from core.engine.everything import (
+    AMONG,
+    AMONG_OR_MISSING,
+    AT_MOST,
+    AT_MOST_OR_MISSING,
+    FORMAT,
+    ONNX_INPUT,
+    ONNX_OUTPUT,
+    Explanation,
+    Header,
+    Lookup,
+    MaskedForest,
+    TableEngine,
+    decide,
+    expit,
+    load_engine,
+    read_header,
+    softmax,
+)
+
+__all__ = [
+    "AMONG",
+    "AMONG_OR_MISSING",
+    "AT_MOST",
+    "AT_MOST_OR_MISSING",
+    "FORMAT",
+    "ONNX_INPUT",
+    "ONNX_OUTPUT",
+    "Explanation",
+    "Header",
+    "Lookup",
+    "MaskedForest",
+    "TableEngine",
+    "decide",
+    "expit",
+    "load_engine",
+    "read_header",
+    "softmax",
+]

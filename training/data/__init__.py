@@ -1,0 +1,1 @@
+"""Tables: read, typed, checked and split."""

@@ -1,0 +1,1 @@
+"""Exporting: tables and graphs, and the proof that they answer as scikit-learn does."""

@@ -1,0 +1,1 @@
+"""Fitting: candidates, their search, objectives, calibration."""
