@@ -1,6 +1,5 @@
 """Tables: checking them against a contract, and turning them into a matrix.
 
-`read_table` takes CSV in its many forms and Parquet, `infer_contract` says what a table holds.
 `check_table` brings a table to the contract's types or refuses it, naming the columns, how many
 rows, and examples. `encode_table` is `Contract.encode` for a whole table, equal to it bit for bit.
 """
@@ -33,21 +32,6 @@ from training.data.columns import (
     order_values,
     spell_value,
 )
-from training.data.inspection import infer_contract, resolve_contract
-from training.data.reading import find_tables, read_table
-
-__all__ = [
-    "CheckedTable",
-    "check_table",
-    "encode_table",
-    "encode_target",
-    "find_tables",
-    "infer_contract",
-    "order_values",
-    "read_table",
-    "resolve_contract",
-    "table_rows",
-]
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ from core.engine import (
 from core.errors import ExportError
 from training.export.folding import NotFoldable, Tables, fold_model, fold_preparation
 from training.export.graphs import OPSET, SINGLE_ML_OPSET, build_around, build_graph
+from training.fit.estimators import reference_outputs
 
 Matrix = npt.NDArray[np.float64]
 
@@ -163,38 +164,6 @@ def _check_classes(model: Any, contract: Contract) -> None:
             f"the model answers the classes {found}, the contract lists {list(contract.classes)}: "
             "fit it on the codes that encode_target gives, with every class among the rows"
         )
-
-
-# What scikit-learn answers.
-
-
-def reference_outputs(model: Any, rows: Matrix, contract: Contract) -> Matrix:
-    """Give scikit-learn's own outputs for encoded rows, in the order of `Contract.outputs`.
-
-    Classification: `predict_proba`. Regression: `predict`. Anomaly: minus `score_samples`, higher
-    for a stranger row. Clustering: the index of the cluster, then minus the distance to each centre
-    (k-means), or the responsibility of each component (mixtures).
-    """
-    if contract.is_classification:
-        return np.asarray(model.predict_proba(rows), dtype=np.float64)
-    if contract.task == "regression":
-        return np.asarray(model.predict(rows), dtype=np.float64).reshape(-1, 1)
-    if contract.task == "anomaly":
-        return -np.asarray(model.score_samples(rows), dtype=np.float64).reshape(-1, 1)
-    if hasattr(model, "predict_proba"):
-        scores = np.asarray(model.predict_proba(rows), dtype=np.float64)
-    else:
-        scores = -_distances(model, rows)
-    return np.column_stack([scores.argmax(axis=1).astype(np.float64), scores])
-
-
-def _distances(model: Any, rows: Matrix) -> Matrix:
-    """Give the distance of rows to the centres of a k-means, without expanding squares."""
-    *_, (_, last) = model.steps if hasattr(model, "steps") else [("", model)]
-    at = model[:-1].transform(rows) if hasattr(model, "steps") and len(model.steps) > 1 else rows
-    at = np.asarray(at.toarray() if hasattr(at, "toarray") else at, dtype=np.float64)
-    centres = np.asarray(last.cluster_centers_, dtype=np.float64)
-    return np.column_stack([np.sqrt(((at - centre) ** 2).sum(axis=1)) for centre in centres])
 
 
 # Models without tables.

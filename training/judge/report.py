@@ -8,6 +8,8 @@ from typing import Any
 from core import charts
 from core.charts import Bar, Series
 from core.contract import Contract
+from training.data.dataset import Data
+from training.jobs import Job
 
 _STYLE = """
 :root{color-scheme:light dark;--line:#8884;--soft:#8881;--good:#00734f;--bad:#b3261e}
@@ -49,6 +51,23 @@ _NAMES = {
     "separation_auc": "separation AUC",
     "davies_bouldin": "Davies-Bouldin index",
 }
+
+
+def write_report(job: Job, data: Data, evaluation: Mapping[str, Any]) -> bytes:
+    """Write report.html."""
+    return render_report(
+        evaluation,
+        data.contract,
+        deployment=job.settings.deployment,
+        run=job.run,
+        trigger=job.trigger,
+        gates={
+            "minimum": dict(job.settings.gates.minimum),
+            "maximum": dict(job.settings.gates.maximum),
+        },
+        inputs=data.inputs,
+        commit=str(job.plan.get("commit") or "") or None,
+    ).encode()
 
 
 def render_report(
