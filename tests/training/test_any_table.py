@@ -18,7 +18,7 @@ from ops import init
 from training import train
 from training.data import tables
 from training.data.reading import read_table
-from training.export.proof import FOLDED_BOUND
+from training.export.formats import FOLDED_BOUND
 from training.fit.estimators import reference_outputs
 
 EXAMPLES = 20

@@ -24,7 +24,7 @@ from tests.training.projects import LIGHT, PROBLEMS, make_project, make_table, w
 from training import train
 from training.data import tables
 from training.data.dataset import read_data
-from training.export.proof import run_onnx
+from training.export.sessions import run_onnx
 from training.fit.estimators import reference_outputs
 from training.jobs import read_folder
 from training.judge.references import GOLDEN_TOLERANCE

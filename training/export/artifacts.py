@@ -9,7 +9,8 @@ import numpy as np
 from training.arrays import FloatArray
 from training.data.dataset import Data
 from training.data.splits import Split
-from training.export.proof import Exported, ParityReport, export_model, prove_parity
+from training.export.formats import Exported, export_model
+from training.export.proof import ParityReport, prove_parity
 from training.fit.model import Model
 from training.log import Log
 

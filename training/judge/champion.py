@@ -1,7 +1,6 @@
 """The champion: the model that is live, opened from its bundle to answer the same rows."""
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,11 +10,12 @@ import numpy as np
 from core import bundle as files
 from core.bundle import Bundle
 from core.contract import Contract
-from core.engine import ONNX_INPUT, ONNX_OUTPUT, load_engine, read_header
-from training.arrays import BoolArray, FloatArray, IntArray
+from core.engine import load_engine, read_header
+from training.arrays import Answer, BoolArray, FloatArray, IntArray
 from training.data.dataset import Data
 from training.data.splits import Split, unseen_by
 from training.data.tables import encode_table
+from training.export.sessions import open_onnx
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Champion:
     contract: Contract
     split: dict[str, Any]
     lineage: dict[str, Any]
-    answer: Callable[[FloatArray], FloatArray]
+    answer: Answer
     threshold: float | None
 
     @property
@@ -43,9 +43,7 @@ def load_champion(folder: Path) -> Champion:
     model = opened.file(files.MODEL)
     header = read_header(model)
     has_tables = json.loads(model).get("tables") is not None
-    answer = (
-        _answer_from_tables(model) if has_tables else _answer_from_onnx(opened.file(files.ONNX))
-    )
+    answer = _answer_from_tables(model) if has_tables else open_onnx(opened.file(files.ONNX))
     return Champion(
         contract=opened.contract(),
         split=dict(opened.evaluation().get("split") or {}),
@@ -55,20 +53,9 @@ def load_champion(folder: Path) -> Champion:
     )
 
 
-def _answer_from_tables(model: bytes) -> Callable[[FloatArray], FloatArray]:
+def _answer_from_tables(model: bytes) -> Answer:
     engine = load_engine(model)
     return lambda matrix: np.asarray(engine.score_many(matrix.tolist()), dtype=np.float64)
-
-
-def _answer_from_onnx(model: bytes) -> Callable[[FloatArray], FloatArray]:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    return lambda matrix: np.asarray(
-        session.run([ONNX_OUTPUT], {ONNX_INPUT: matrix})[0], dtype=np.float64
-    )
 
 
 def explain_mismatch(champion: Contract, challenger: Contract) -> str | None:

@@ -1,17 +1,14 @@
 """Importance: how much the model's metric owes to each column."""
 
-from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
 from core.contract import Contract
 from core.settings import METRICS
 from training import metrics
-from training.arrays import FloatArray
+from training.arrays import Answer, FloatArray
 from training.metrics import Answers
-
-Answer: TypeAlias = Callable[[FloatArray], FloatArray]
 
 IMPORTANCE_REPEATS = 5
 MANY_COLUMNS = 300  # from here on the columns are shuffled twice, not five times
