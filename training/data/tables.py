@@ -21,9 +21,8 @@ from core.contract import (
 )
 from core.contract.cells import MISSING
 from core.errors import ContractError, DataError, Problem
+from training.arrays import BoolArray, FloatArray
 from training.data.columns import (
-    FloatArray,
-    IntArray,
     Series,
     TableProblems,
     coerce_column,
@@ -123,7 +122,7 @@ def _coerce_target(values: Series, contract: Contract, problems: TableProblems) 
 
 
 def _measure_quality(
-    raw: pd.DataFrame, table: pd.DataFrame, contract: Contract, labelled: NDArray[np.bool_]
+    raw: pd.DataFrame, table: pd.DataFrame, contract: Contract, labelled: BoolArray
 ) -> dict[str, Any]:
     columns: dict[str, Any] = {}
     warnings: list[str] = []
@@ -230,7 +229,7 @@ def _encode_timestamps(moments: NDArray[np.datetime64]) -> FloatArray:
     return parts
 
 
-def encode_target(frame: pd.DataFrame, contract: Contract) -> FloatArray | IntArray:
+def encode_target(frame: pd.DataFrame, contract: Contract) -> FloatArray | NDArray[np.int64]:
     """Turn the labels into class indices (int64) or values (float64; missing: NaN).
 
     Raises DataError for a label that is missing (in a classification) or none of the classes.
@@ -251,7 +250,7 @@ def encode_target(frame: pd.DataFrame, contract: Contract) -> FloatArray | IntAr
     codes, distinct = pd.factorize(labels, use_na_sentinel=True)
     places = np.array([*(index[name] for name in distinct), -1], dtype=np.int64)[codes]
     if contract.is_classification:
-        return cast("IntArray", places)
+        return cast("NDArray[np.int64]", places)
     return np.where(places < 0, np.nan, places).astype(np.float64)
 
 
