@@ -47,7 +47,7 @@ def run(quick: bool) -> dict[str, Any]:
 
 
 def _measure(rows: int, repetitions: int) -> dict[str, Any]:
-    from training.export.proof import export_model
+    from training.export.formats import export_model
 
     contract = _contract()
     drawn, target = _draw(TRAINING_ROWS, seed=0)

@@ -58,7 +58,8 @@ def run(quick: bool) -> dict[str, Any]:
 
 
 def _measure(quick: bool) -> dict[str, Any]:
-    from training.export.proof import export_model, prove_parity
+    from training.export.formats import export_model
+    from training.export.proof import prove_parity
 
     contract = _contract()
     rows, target = _draw(TRAINING_ROWS, seed=0)

@@ -18,7 +18,7 @@ from core.errors import OperationError
 from core.settings import load_settings
 from ops.screen import console, print_json
 from training.data.inspection import ColumnFinding, Findings, infer_contract
-from training.data.tables import read_table
+from training.data.reading import read_table
 
 PROJECT_FILE = Path("project.toml")
 # A column with more categories than this has them learned at each training, not listed in the file.

@@ -7,14 +7,15 @@ gives (the tests compare them). Labels are class indices for classification and 
 regression; outputs are those of `Contract.outputs`.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-FloatArray: TypeAlias = NDArray[np.float64]
+from training.arrays import BoolArray, FloatArray
 
 CALIBRATION_BINS = 10
 _SMALLEST_PROBABILITY = 1e-15
@@ -74,7 +75,7 @@ def compute_one(name: str, answers: Answers) -> float:
     return float(compute(name, answers)[0])
 
 
-def weighted_auc(scores: FloatArray, hits: NDArray[np.bool_], weights: FloatArray) -> FloatArray:
+def weighted_auc(scores: FloatArray, hits: BoolArray, weights: FloatArray) -> FloatArray:
     """Area under the ROC curve: the chance that a hit scores above a miss, ties counting half."""
     order, starts = _tie_groups(scores)
     positive = np.add.reduceat(weights[:, order] * hits[order], starts, axis=1)
@@ -87,7 +88,7 @@ def weighted_auc(scores: FloatArray, hits: NDArray[np.bool_], weights: FloatArra
 
 
 def weighted_average_precision(
-    scores: FloatArray, hits: NDArray[np.bool_], weights: FloatArray
+    scores: FloatArray, hits: BoolArray, weights: FloatArray
 ) -> FloatArray:
     """Area under the precision-recall curve as a step function (average precision)."""
     order, starts = _tie_groups(-scores)
@@ -103,6 +104,36 @@ def weighted_average_precision(
     return share
 
 
+# The metrics of an anomaly task whose anomalies are known.
+DETECTION = {"roc_auc": weighted_auc, "pr_auc": weighted_average_precision}
+
+
+def measure_detection(name: str, scores: FloatArray, truth: FloatArray) -> float:
+    """Measure how well scores find the known anomalies; NaN where only one kind is known."""
+    known = np.isfinite(truth)
+    hits = truth[known] == 1
+    if hits.all() or not hits.any():
+        return math.nan
+    return float(DETECTION[name](scores[known], hits, np.ones((1, len(hits))))[0])
+
+
+def separation_auc(scores: FloatArray) -> float:
+    """Area under the ROC curve of scores whose second half belongs to unreal rows."""
+    unreal = np.arange(len(scores)) >= len(scores) // 2
+    area = weighted_auc(scores, unreal, np.ones((1, len(scores))))[0]
+    return float(area) if math.isfinite(area) else 0.5
+
+
+def silhouettes(points: FloatArray, labels: FloatArray) -> FloatArray:
+    """Give each row's silhouette; 0 where all rows are in one cluster."""
+    from sklearn.metrics import silhouette_samples
+
+    found = np.unique(labels)
+    if not 2 <= len(found) < len(labels):
+        return np.zeros(len(labels))
+    return np.asarray(silhouette_samples(points, labels), dtype=np.float64)
+
+
 def calibration_bins(probabilities: FloatArray) -> NDArray[np.intp]:
     """Put each probability into one of up to `CALIBRATION_BINS` bins of about equal size."""
     edges = np.unique(np.quantile(probabilities, np.linspace(0, 1, CALIBRATION_BINS + 1)[1:-1]))
@@ -116,13 +147,13 @@ def _tie_groups(scores: FloatArray) -> tuple[NDArray[np.intp], NDArray[np.intp]]
     return order, starts
 
 
-def _mean(values: FloatArray | NDArray[np.bool_], weights: FloatArray) -> FloatArray:
+def _mean(values: FloatArray | BoolArray, weights: FloatArray) -> FloatArray:
     result: FloatArray = (weights @ values.astype(np.float64)) / weights.sum(axis=1)
     return result
 
 
-def _hits(answers: Answers) -> NDArray[np.bool_]:
-    hits: NDArray[np.bool_] = answers.labels == answers.positive
+def _hits(answers: Answers) -> BoolArray:
+    hits: BoolArray = answers.labels == answers.positive
     return hits
 
 
@@ -229,7 +260,7 @@ def _calibration_error(answers: Answers, weights: FloatArray) -> FloatArray:
 
 
 def _one_against_rest(
-    curve: Callable[[FloatArray, NDArray[np.bool_], FloatArray], FloatArray],
+    curve: Callable[[FloatArray, BoolArray, FloatArray], FloatArray],
 ) -> Callable[[Answers, FloatArray], FloatArray]:
     def average(answers: Answers, weights: FloatArray) -> FloatArray:
         present = [i for i in range(answers.outputs.shape[1]) if (answers.labels == i).any()]

@@ -28,45 +28,56 @@ from collections.abc import Sequence  # noqa: E402
 from core import bundle as files  # noqa: E402
 from core.bundle import write_bundle  # noqa: E402
 from core.errors import DriftlessError  # noqa: E402
-from training import jobs, stages  # noqa: E402
+from training import jobs  # noqa: E402
+from training.data.dataset import read_data  # noqa: E402
+from training.data.holdout import split_data  # noqa: E402
+from training.documents import to_json  # noqa: E402
+from training.export.artifacts import dump_model, export_with_proof  # noqa: E402
+from training.fit.model import fit_model  # noqa: E402
+from training.fit.selection import choose_model  # noqa: E402
 from training.jobs import Job  # noqa: E402
+from training.judge.comparison import compare_with_champion  # noqa: E402
+from training.judge.evaluation import evaluate_model  # noqa: E402
+from training.judge.references import build_baseline, choose_golden_rows  # noqa: E402
+from training.judge.report import write_report  # noqa: E402
+from training.judge.summary import describe_evaluation  # noqa: E402
+from training.lineage import describe_lineage  # noqa: E402
+from training.log import Log  # noqa: E402
 
 
-def train(job: Job, log: stages.Log) -> Path:
+def train(job: Job, log: Log) -> Path:
     """Run the job; gives the folder of the bundle."""
     with log.timed("read"):
-        data = stages.read_data(job, log)
+        data = read_data(job, log)
     with log.timed("split"):
-        split = stages.split_data(job, data, log)
+        split = split_data(job, data, log)
     with log.timed("search"):
-        chosen = stages.choose_model(job, data, split, log)
+        chosen = choose_model(job, data, split, log)
     with log.timed("fit"):
-        model = stages.fit_model(job, data, split, chosen, log)
+        model = fit_model(job, data, split, chosen, log)
     with log.timed("export"):
-        exported = stages.export_with_proof(data, split, model, log)
+        exported = export_with_proof(data, split, model, log)
     with log.timed("evaluate"):
-        evaluated = stages.evaluate_model(job, data, split, chosen, model, log)
+        evaluated = evaluate_model(job, data, split, chosen, model, log)
     with log.timed("compare"):
-        compared = stages.compare_with_champion(job, data, split, model, log)
+        compared = compare_with_champion(job, data, split, model, log)
     with log.timed("baseline"):
-        baseline = stages.build_baseline(data, split, model)
-        golden = stages.choose_golden_rows(data, split, model)
-    evaluation = stages.describe_evaluation(
-        job, data, split, chosen, model, exported, evaluated, compared
-    )
+        baseline = build_baseline(data, split, model)
+        golden = choose_golden_rows(data, split, model)
+    evaluation = describe_evaluation(job, data, split, chosen, model, exported, evaluated, compared)
     with log.timed("report"):
-        report = stages.write_report(job, data, evaluation)
+        report = write_report(job, data, evaluation)
     content = {
         files.MODEL: exported.model_json,
         files.ONNX: exported.onnx,
-        files.JOBLIB: stages.dump_model(model),
+        files.JOBLIB: dump_model(model),
         files.CONTRACT: model.contract.to_json(),
         files.BASELINE: baseline,
-        files.EVALUATION: stages.to_json(evaluation),
-        files.GOLDEN: stages.to_json(golden),
+        files.EVALUATION: to_json(evaluation),
+        files.GOLDEN: to_json(golden),
         files.REPORT: report,
     }
-    content[files.LINEAGE] = stages.to_json(stages.describe_lineage(job, data, content, log))
+    content[files.LINEAGE] = to_json(describe_lineage(job, data, content, log))
     write_bundle(job.output, content)
     log.say(f"decision: {evaluation['decision']['reason']}")
     return job.output
@@ -76,7 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run as a command; gives the exit code."""
     options = _read_arguments(arguments)
     failure = None if options.local else jobs.failure_file(os.environ)
-    log = stages.Log(STARTED)
+    log = Log(STARTED)
     try:
         if options.local:
             champion = Path(options.champion) if options.champion else None

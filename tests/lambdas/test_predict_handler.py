@@ -141,7 +141,7 @@ def test_the_onnx_engine_answers_as_scikit_learn_does(endpoint: str, s3: Any) ->
     from sklearn.pipeline import make_pipeline
 
     from core.contract import Column, Contract
-    from training.export.proof import export_model
+    from training.export.formats import export_model
 
     generator = numpy.random.default_rng(7)
     rows = generator.normal(size=(200, 2))

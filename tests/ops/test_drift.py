@@ -21,7 +21,7 @@ from core.errors import OperationError
 from ops import drift, why
 from ops.__main__ import main
 from tests.lambdas.monitor_world import START, World, capture, make_rows, pack
-from training.export.proof import export_model
+from training.export.formats import export_model
 
 BUCKET = "driftless-test"
 

@@ -16,13 +16,9 @@ from hypothesis import strategies as st
 from core.errors import DataError, OperationError
 from core.settings import load_settings, read_settings, settings_schema
 from ops import init
-from training.data.tables import (
-    check_table,
-    encode_table,
-    infer_contract,
-    read_table,
-    resolve_contract,
-)
+from training.data.inspection import infer_contract, resolve_contract
+from training.data.reading import read_table
+from training.data.tables import check_table, encode_table
 
 ROOT = Path(__file__).parents[2]
 SHARED = ROOT.parent / "shared" / "data"

@@ -17,7 +17,9 @@ from core.errors import DriftlessError
 from ops import init
 from training import train
 from training.data import tables
-from training.export.proof import FOLDED_BOUND, reference_outputs
+from training.data.reading import read_table
+from training.export.formats import FOLDED_BOUND
+from training.fit.estimators import reference_outputs
 
 EXAMPLES = 20
 CANDIDATES = {
@@ -135,7 +137,7 @@ def test_a_generated_table_is_served_as_scikit_learn_answers(
     contract, engine = bundle.contract(), load_engine(bundle.file("model.json"))
     with (folder / "models" / bundle.lineage()["run"] / "model.joblib").open("rb") as file:
         model = joblib.load(file)
-    table = tables.read_table(folder / "any.csv")
+    table = read_table(folder / "any.csv")
     rows = tables.table_rows(table, contract)
     found = np.asarray([engine.score(contract.encode(contract.parse(row))) for row in rows])
     expected = reference_outputs(model, tables.encode_table(table, contract), contract)

@@ -6,7 +6,7 @@ import pytest
 from core.contract import Column, Contract
 from core.errors import TrainingError
 from training.fit.candidates import build_candidates, choose_candidates
-from training.fit.objectives import fit_rows
+from training.fit.estimators import fit_rows
 
 COLUMNS = (
     Column("n", "number", missing=True),

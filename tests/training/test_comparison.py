@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from core.contract import Column, Contract
-from training.judge import comparison
-from training.judge.comparison import Decision, Duel, decide, duel
+from training.judge.champion import align_outputs, explain_mismatch
+from training.judge.decision import Decision, decide
+from training.judge.duel import Duel, duel
 from training.metrics import Answers
 
 
@@ -129,12 +130,10 @@ def test_models_of_different_questions_are_not_compared() -> None:
         given = {"task": "binary", "target": "y", "classes": ("no", "yes"), **options}
         return Contract(columns=(Column("x", "number"),), **given)  # type: ignore[arg-type]
 
-    assert comparison.explain_mismatch(contract(), contract()) is None
-    assert "task" in str(
-        comparison.explain_mismatch(contract(), contract(task="regression", classes=()))
-    )
-    assert "predicts" in str(comparison.explain_mismatch(contract(), contract(target="z")))
-    assert "classes" in str(comparison.explain_mismatch(contract(), contract(classes=("a", "b"))))
+    assert explain_mismatch(contract(), contract()) is None
+    assert "task" in str(explain_mismatch(contract(), contract(task="regression", classes=())))
+    assert "predicts" in str(explain_mismatch(contract(), contract(target="z")))
+    assert "classes" in str(explain_mismatch(contract(), contract(classes=("a", "b"))))
 
 
 def test_classes_are_aligned_by_name() -> None:
@@ -144,5 +143,5 @@ def test_classes_are_aligned_by_name() -> None:
         return Contract("multiclass", (Column("x", "number"),), target="y", classes=classes)
 
     outputs = np.array([[0.7, 0.3]])
-    aligned = comparison.align_outputs(outputs, contract("b", "a"), contract("a", "b", "c"))
+    aligned = align_outputs(outputs, contract("b", "a"), contract("a", "b", "c"))
     assert aligned.tolist() == [[0.3, 0.7, 0.0]]

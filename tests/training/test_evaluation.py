@@ -7,7 +7,11 @@ from sklearn import metrics as reference
 from core.contract import Column, Contract
 from core.settings import METRICS
 from training import metrics
-from training.judge import evaluation
+from training.fit.thresholds import choose_threshold
+from training.judge.evaluation import evaluate_metrics
+from training.judge.importance import measure_importance
+from training.judge.intervals import mean_interval
+from training.judge.slices import measure_slices
 from training.metrics import Answers
 
 
@@ -107,7 +111,7 @@ def test_intervals_cover_what_they_state() -> None:
         labels = np.zeros(200)
         outputs = np.column_stack([right, ~right]).astype(float)
         answers = Answers("multiclass", labels, outputs)
-        found = evaluation.mean_interval(
+        found = mean_interval(
             (answers.predicted == answers.labels).astype(float), np.arange(200), 3
         )
         covered += found.low <= 0.8 <= found.high
@@ -119,8 +123,8 @@ def test_intervals_of_grouped_rows_are_wider() -> None:
     random = np.random.default_rng(1)
     groups = np.repeat(np.arange(30), 10)
     values = random.normal(size=30)[groups] + 0.1 * random.normal(size=300)
-    by_row = evaluation.mean_interval(values, np.arange(300), 3)
-    by_group = evaluation.mean_interval(values, groups, 3)
+    by_row = mean_interval(values, np.arange(300), 3)
+    by_group = mean_interval(values, groups, 3)
     assert by_group.high - by_group.low > 2 * (by_row.high - by_row.low)
 
 
@@ -128,7 +132,7 @@ def test_a_perfect_share_still_has_a_lower_limit() -> None:
     """No sample proves perfection: 40 of 40 right is not an interval of width zero."""
     labels = np.r_[np.ones(20), np.zeros(20)]
     answers = Answers("binary", labels, np.column_stack([1 - labels, labels]))
-    found = evaluation.evaluate_metrics(answers, np.arange(40), 7)
+    found = evaluate_metrics(answers, np.arange(40), 7)
     assert found["accuracy"].value == 1.0
     assert 0.88 < found["accuracy"].low < 0.95
     assert found["recall"].low < 0.9
@@ -138,7 +142,7 @@ def test_the_threshold_is_the_best_f1_and_sits_between_rows() -> None:
     """No other threshold has a better F1 on those rows, and no row lies exactly on it."""
     answers = binary(rows=150, seed=3)
     scores = answers.outputs[:, 1]
-    found = evaluation.choose_threshold(answers.labels, scores, "yes")
+    found = choose_threshold(answers.labels, scores, "yes")
     best = max(reference.f1_score(answers.labels, scores >= t) for t in scores)
     assert reference.f1_score(answers.labels, scores >= found.value) == pytest.approx(best)
     assert found.value not in scores
@@ -147,7 +151,7 @@ def test_the_threshold_is_the_best_f1_and_sits_between_rows() -> None:
 
 def test_the_threshold_of_one_class_stays() -> None:
     """Without both classes there is nothing to choose by."""
-    assert evaluation.choose_threshold(np.ones(9), np.linspace(0, 1, 9), "yes").value == 0.5
+    assert choose_threshold(np.ones(9), np.linspace(0, 1, 9), "yes").value == 0.5
 
 
 def contract_of(*columns: Column, task: str = "binary") -> Contract:
@@ -167,7 +171,7 @@ def test_the_bad_slice_is_found_and_good_ones_are_not_accused() -> None:
     scores = np.where(site == 1, np.where(noise == 1, 0.9, 0.1), scores)
     matrix = np.column_stack([random.normal(size=900), site])
     answers = Answers("binary", labels, np.column_stack([1 - scores, scores]), 1, 0.5)
-    found = evaluation.measure_slices(contract, matrix, answers, "accuracy", np.arange(900), 7)
+    found = measure_slices(contract, matrix, answers, "accuracy", np.arange(900), 7)
     assert (found[0]["column"], found[0]["group"], found[0]["worse"]) == ("site", "b", True)
     assert not any(item["worse"] for item in found if item["column"] == "x")
 
@@ -181,7 +185,7 @@ def test_sensitive_columns_are_always_reported() -> None:
     )
     matrix = np.column_stack([random.normal(size=(600, 8)), random.integers(0, 2, 600)])
     answers = binary(rows=600)
-    found = evaluation.measure_slices(contract, matrix, answers, "log_loss", np.arange(600), 7)
+    found = measure_slices(contract, matrix, answers, "log_loss", np.arange(600), 7)
     assert {i["group"] for i in found if i["column"] == "sex"} == {"f", "m"}
 
 
@@ -197,7 +201,7 @@ def test_importance_finds_the_column_that_matters() -> None:
         return np.column_stack([1 - p, p])
 
     answers = Answers("binary", labels, answer(matrix), 1, 0.5)
-    found = evaluation.measure_importance(contract, matrix, answer, answers, "log_loss", 7)
+    found = measure_importance(contract, matrix, answer, answers, "log_loss", 7)
     assert [item["column"] for item in found] == ["signal", "noise"]
     assert found[0]["drop"] > 0.5
     assert found[1]["drop"] == 0.0
@@ -206,6 +210,6 @@ def test_importance_finds_the_column_that_matters() -> None:
 def test_same_seed_same_intervals() -> None:
     """The bootstrap is drawn from the seed alone."""
     answers = binary()
-    first = evaluation.evaluate_metrics(answers, np.arange(300), 7)
-    assert first == evaluation.evaluate_metrics(answers, np.arange(300), 7)
-    assert first != evaluation.evaluate_metrics(answers, np.arange(300), 8)
+    first = evaluate_metrics(answers, np.arange(300), 7)
+    assert first == evaluate_metrics(answers, np.arange(300), 7)
+    assert first != evaluate_metrics(answers, np.arange(300), 8)

@@ -50,14 +50,10 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from core.contract import Column, Contract
 from core.engine import load_engine
 from core.errors import ExportError
-from training.export.proof import (
-    FOLDED_BOUND,
-    Exported,
-    adversarial_rows,
-    export_model,
-    prove_parity,
-    run_onnx,
-)
+from training.export.formats import FOLDED_BOUND, Exported, export_model
+from training.export.probes import adversarial_rows
+from training.export.proof import prove_parity
+from training.export.sessions import run_onnx
 
 NUMBERS, CATEGORIES = [0, 1, 2, 3], [4, 5]
 

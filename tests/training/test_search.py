@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from core.errors import TrainingError
-from training.data.splits import make_folds
+from training.data.folds import make_folds
 from training.fit.candidates import Candidate
-from training.fit.search import Checkpoint, Choice, Range, plan_trials, search
+from training.fit.search import Checkpoint, plan_trials, search
+from training.fit.spaces import Choice, Range
 
 
 class Parabola:

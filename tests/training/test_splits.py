@@ -6,7 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.errors import TrainingError
-from training.data.splits import hash_rows, make_folds, split_rows, unseen_by
+from training.data.folds import make_folds
+from training.data.hashing import hash_rows
+from training.data.splits import split_rows, unseen_by
 
 
 def table(rows: int, columns: int = 4, seed: int = 0) -> np.ndarray:

@@ -17,17 +17,15 @@ from core.contract import LARGEST_INTEGER, Column, Contract, Task
 from core.errors import ContractError, DataError
 from core.settings import read_settings
 from training.data.columns import coerce_column, parse_dates
-from training.data.inspection import MAX_LEARNED_CATEGORIES, ColumnFinding, learn_categories
-from training.data.tables import (
-    check_table,
-    encode_table,
-    encode_target,
-    find_tables,
+from training.data.inspection import (
+    MAX_LEARNED_CATEGORIES,
+    ColumnFinding,
     infer_contract,
-    read_table,
+    learn_categories,
     resolve_contract,
-    table_rows,
 )
+from training.data.reading import find_tables, read_table
+from training.data.tables import check_table, encode_table, encode_target, table_rows
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 

@@ -21,11 +21,14 @@ from core.drift import Baseline
 from core.engine import decide, load_engine
 from core.settings import METRICS, load_settings
 from tests.training.projects import LIGHT, PROBLEMS, make_project, make_table, write_project
-from training import stages, train
+from training import train
 from training.data import tables
-from training.export.proof import reference_outputs, run_onnx
+from training.data.dataset import read_data
+from training.export.sessions import run_onnx
+from training.fit.estimators import reference_outputs
 from training.jobs import read_folder
-from training.stages import GOLDEN_TOLERANCE
+from training.judge.references import GOLDEN_TOLERANCE
+from training.log import Log
 
 ROOT = Path(__file__).resolve().parents[2]
 TASKS = list(PROBLEMS)
@@ -258,7 +261,7 @@ def test_a_prediction_is_learned_from_once_by_its_newest_label(tmp_path: Path) -
     )
     corrected.to_csv(folder / "labelled" / "part-0002.csv.gz", index=False)
     job = read_folder(folder, champion=None, trigger="drift", stage=None)
-    data = stages.read_data(job, stages.Log(0.0))
+    data = read_data(job, Log(0.0))
     fresh = data.frame[data.fresh]
     assert len(fresh) == len(first)
     found = fresh.sort_values("size")["answer"].tolist()
@@ -280,7 +283,7 @@ def test_columns_of_the_tables_own_are_not_taken_for_the_monitors(tmp_path: Path
     (folder / "labelled").mkdir()
     captured.to_csv(folder / "labelled" / "part-1.csv.gz", index=False)
     job = read_folder(folder, champion=None, trigger="drift", stage=None)
-    data = stages.read_data(job, stages.Log(0.0))
+    data = read_data(job, Log(0.0))
     fresh = data.frame[data.fresh]
     assert len(fresh) == 30
     assert set(fresh["prediction_id"]) == {1.0}

@@ -21,10 +21,8 @@ from core.contract import (
 from core.contract.cells import BLANKS, FALSE_WORDS, MISSING, MISSING_AMONG_NUMBERS, TRUE_WORDS
 from core.contract.rows import MAX_CATEGORY_CHARACTERS, MAX_TEXT_CHARACTERS
 from core.errors import DataError, Problem
+from training.arrays import BoolArray, FloatArray
 
-FloatArray: TypeAlias = NDArray[np.float64]
-IntArray: TypeAlias = NDArray[np.int64]
-ObjectArray: TypeAlias = NDArray[np.object_]
 Series: TypeAlias = "pd.Series[Any]"
 
 _ISO_DATE = r"^\d{4}-\d{2}-\d{2}([ T]\d{2}:\d{2}.*)?$"
@@ -62,9 +60,7 @@ class TableProblems:
         self.rows = rows
         self.found: list[Problem] = []
 
-    def add(
-        self, column: Column, mask: NDArray[np.bool_], values: Series, what: str, code: str
-    ) -> None:
+    def add(self, column: Column, mask: BoolArray, values: Series, what: str, code: str) -> None:
         """Note that the rows of `mask` are wrong, with their number and examples."""
         places = np.flatnonzero(mask)
         if not len(places):
@@ -140,7 +136,7 @@ def _note_numbers(
         noted.add(column, high, values, f"are above the maximum of {column.max:.15g}", "too_large")
 
 
-_Coerced: TypeAlias = tuple[NDArray[Any], NDArray[np.bool_]]
+_Coerced: TypeAlias = tuple[NDArray[Any], BoolArray]
 
 
 def convert_distinct(
@@ -261,7 +257,7 @@ def _coerce_timestamps(values: Series) -> _Coerced:
     return np.append(parsed, np.datetime64("NaT", "us"))[codes], np.append(bad, False)[codes]
 
 
-def parse_dates(texts: Sequence[str]) -> tuple[NDArray[np.datetime64], NDArray[np.bool_]]:
+def parse_dates(texts: Sequence[str]) -> tuple[NDArray[np.datetime64], BoolArray]:
     """Read dates, each in ISO 8601 or all in one of the customary formats, as UTC.
 
     Gives datetime64[us] and which texts hold no date. Where day and month could be either, the day
@@ -343,3 +339,19 @@ def count_duplicates(frame: pd.DataFrame) -> int:
     if not len(frame.columns) or not len(frame):
         return 0
     return int(pd.util.hash_pandas_object(frame, index=False).duplicated().sum())
+
+
+def is_blank(values: Series) -> BoolArray:
+    """Say which cells hold no value, or a word that stands for none."""
+    if isinstance(values.dtype, pd.CategoricalDtype):
+        values = values.astype(object)
+    blank = values.isna().to_numpy(dtype=bool)
+    if values.dtype != object:
+        return blank
+    try:
+        codes, distinct = pd.factorize(values, use_na_sentinel=True)
+    except TypeError:
+        return blank
+    says_so = [isinstance(v, str) and v.strip().lower() in MISSING for v in distinct]
+    found: BoolArray = np.array([*says_so, True], dtype=bool)[codes]
+    return found

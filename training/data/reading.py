@@ -23,11 +23,7 @@ from core.contract import (
 )
 from core.contract.cells import BLANKS, MISSING, MISSING_AMONG_NUMBERS
 from core.errors import DataError
-from training.data.columns import (
-    FloatArray,
-    IntArray,
-    ObjectArray,
-)
+from training.arrays import FloatArray
 
 SEPARATORS = (",", ";", "\t", "|")
 
@@ -300,7 +296,7 @@ def _type_columns(table: pa.Table, decimal_commas: bool) -> pd.DataFrame:
     for name, cells in zip(table.column_names, table.columns, strict=True):
         typed[name] = type_cells(cells, decimal_commas=decimal_commas)
         if typed[name].dtype == object:
-            found = _read_written_numbers(cast("ObjectArray", typed[name]))
+            found = _read_written_numbers(cast("NDArray[np.object_]", typed[name]))
             if found is not None:
                 typed[name], written[name] = found
     frame = pd.DataFrame(typed, index=pd.RangeIndex(table.num_rows))
@@ -327,7 +323,7 @@ def type_cells(cells: pa.ChunkedArray, *, decimal_commas: bool = False) -> NDArr
     return _share_texts(pc.if_else(missing, pa.scalar(None, pa.string()), cells))
 
 
-def _read_written_numbers(cells: ObjectArray) -> tuple[FloatArray, str] | None:
+def _read_written_numbers(cells: NDArray[np.object_]) -> tuple[FloatArray, str] | None:
     """Read numbers with grouped digits, decimal commas or a unit, if all cells are written alike.
 
     Gives float64 (missing: NaN) and an example of how a cell was read.
@@ -374,15 +370,15 @@ def _cast_numbers(cells: pa.ChunkedArray) -> NDArray[Any] | None:
             return None  # digits beyond float64: a code, not a quantity
     elif not cells.null_count:
         with suppress(pa.ArrowInvalid):
-            return cast("IntArray", cells.cast(pa.int64()).to_numpy())
+            return cast("NDArray[np.int64]", cells.cast(pa.int64()).to_numpy())
     return cast("FloatArray", numbers.astype(np.float64))
 
 
-def _share_texts(texts: pa.ChunkedArray) -> ObjectArray:
+def _share_texts(texts: pa.ChunkedArray) -> NDArray[np.object_]:
     """Turn text cells into Python objects, one object for each distinct text."""
     encoded = pc.dictionary_encode(texts.combine_chunks())
     if isinstance(encoded, pa.ChunkedArray):
         encoded = encoded.combine_chunks()
     words = np.array([*encoded.dictionary.to_pylist(), None], dtype=object)
     places = pc.fill_null(encoded.indices, len(words) - 1).to_numpy(zero_copy_only=False)
-    return cast("ObjectArray", words[places])
+    return cast("NDArray[np.object_]", words[places])

@@ -1,4 +1,4 @@
-"""Splits that do not leak: the holdout by strata, time or group, and folds within the rest.
+"""Splits that do not leak: the holdout by strata, time or group.
 
 Membership comes from a hash of the row's encoded vector, not from its position: the rows with the
 lowest hashes of each class are held out. A row that is held out today is held out tomorrow, when
@@ -6,25 +6,23 @@ the table has grown, and in the next model's job, so that champion and challenge
 that neither has seen. The cut is kept in the bundle and `unseen_by` reads it back.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import TrainingError
+from training.arrays import BoolArray, FloatArray, IntArray
+from training.data.hashing import hash_rows, hash_values, place_rows
 
 Strategy = Literal["random", "time", "order", "group"]
-FloatArray: TypeAlias = NDArray[np.float64]
-IntArray: TypeAlias = NDArray[np.intp]
-
 MIN_HOLDOUT_ROWS = 3
 MIN_CLASS_ROWS = 4
 MIN_TRAIN_ROWS = 6
 # From this likeness of neighbours' labels on, a random split tells the future too well.
 ALIKE = 0.2
-_SMALLEST_NAN = np.uint64(0x7FF8000000000000)
 
 
 @dataclass(frozen=True)
@@ -35,28 +33,6 @@ class Split:
     holdout: IntArray
     units: IntArray
     record: Mapping[str, Any]
-
-
-def hash_rows(matrix: FloatArray, seed: int) -> FloatArray:
-    """Place each row of the encoded matrix in [0, 1) by a hash of its values (splitmix64)."""
-    bits = np.ascontiguousarray(matrix + 0.0).view(np.uint64).reshape(matrix.shape)
-    bits = np.where(np.isnan(matrix), _SMALLEST_NAN, bits)
-    state = np.full(len(matrix), np.uint64(seed) + np.uint64(0x9E3779B97F4A7C15), dtype=np.uint64)
-    for column in range(matrix.shape[1]):
-        state = _mix(state ^ bits[:, column])
-    return _to_unit(state)
-
-
-def hash_values(values: Sequence[object] | NDArray[Any], seed: int) -> FloatArray:
-    """Place each value in [0, 1) by a hash of its text; equal values land together."""
-    import zlib
-
-    texts = np.asarray([str(value) for value in values], dtype=object)
-    unique, inverse = np.unique(texts, return_inverse=True)
-    codes = np.asarray([zlib.crc32(text.encode()) for text in unique], dtype=np.uint64)
-    lengths = np.asarray([len(text) for text in unique], dtype=np.uint64)
-    state = _mix(codes + (lengths << np.uint64(32)) + np.uint64(seed))
-    return _to_unit(state)[inverse]
 
 
 def measure_likeness(labels: FloatArray, *, classes: bool) -> float:
@@ -116,7 +92,7 @@ def unseen_by(
     strata: IntArray | None = None,
     times: FloatArray | None = None,
     groups: NDArray[Any] | None = None,
-) -> NDArray[np.bool_]:
+) -> BoolArray:
     """Say which rows the model whose split `record` is given cannot have been trained on.
 
     `matrix` is encoded by that model's own contract. Rows that arrived after its training are
@@ -129,57 +105,11 @@ def unseen_by(
         if groups is None:
             return np.zeros(len(matrix), dtype=bool)
         return hash_values(groups, seed) < float(record["cut"])
-    places = _place_rows(matrix, seed, apart=record["duplicates"] == "apart")
+    places = place_rows(matrix, seed, apart=record["duplicates"] == "apart")
     cuts = np.asarray(record["cuts"], dtype=np.float64)
     which = np.zeros(len(matrix), dtype=np.intp) if len(cuts) == 1 or strata is None else strata
     known = (which >= 0) & (which < len(cuts))
     return known & (places < cuts[np.where(known, which, 0)])
-
-
-def make_folds(
-    n: int,
-    *,
-    folds: int,
-    seed: int,
-    strata: IntArray | None = None,
-    order: FloatArray | None = None,
-    groups: NDArray[Any] | None = None,
-) -> list[tuple[IntArray, IntArray]]:
-    """Make (train, validation) pairs of positions within the training rows.
-
-    With `order` (seconds) each validation block follows its training rows in time; with `groups` no
-    group is on both sides; otherwise folds are random, with each class spread evenly over them.
-    """
-    if order is not None:
-        positions = np.argsort(order, kind="stable")
-        blocks = np.array_split(positions, folds + 1)
-        return [
-            (np.sort(np.concatenate(blocks[: k + 1])), np.sort(blocks[k + 1])) for k in range(folds)
-        ]
-    random = np.random.default_rng(seed)
-    assigned = np.empty(n, dtype=np.intp)
-    if groups is not None:
-        _, inverse = np.unique(
-            np.asarray([str(g) for g in groups], dtype=object), return_inverse=True
-        )
-        sizes = np.bincount(inverse)
-        load = np.zeros(folds)
-        home = np.empty(len(sizes), dtype=np.intp)
-        for group in np.argsort(
-            -sizes, kind="stable"
-        ):  # the largest first, each to the emptiest fold
-            home[group] = int(np.argmin(load))
-            load[home[group]] += sizes[group]
-        assigned = home[inverse]
-    else:
-        offset = 0
-        for stratum in np.unique(strata) if strata is not None else [None]:
-            members = np.arange(n) if stratum is None else np.flatnonzero(strata == stratum)
-            members = random.permutation(members)
-            assigned[members] = (np.arange(len(members)) + offset) % folds
-            offset += len(members)
-    pairs = [(np.flatnonzero(assigned != k), np.flatnonzero(assigned == k)) for k in range(folds)]
-    return [(train, validation) for train, validation in pairs if len(train) and len(validation)]
 
 
 def _split_at_random(
@@ -190,7 +120,7 @@ def _split_at_random(
     # A table of few distinct rows is a table of counts: its equal rows are different cases, not
     # copies.
     apart = len(np.unique(together)) < 0.5 * n
-    places = _place_rows(matrix, seed, apart=apart)
+    places = place_rows(matrix, seed, apart=apart)
     which = np.zeros(n, dtype=np.intp) if strata is None else strata
     cuts = []
     held = np.zeros(n, dtype=bool)
@@ -230,8 +160,7 @@ def _split_by_time(strategy: Strategy, holdout: float, times: FloatArray | None)
     if held.all():
         raise TrainingError(
             "the time column holds one moment for most rows, so there is no later part to hold "
-            "out: "
-            'use [split] strategy = "random"'
+            'out: use [split] strategy = "random"'
         )
     # Neighbours in time are alike: the bootstrap resamples blocks of them, about n^(1/3) rows each.
     rank = np.argsort(np.argsort(known, kind="stable"), kind="stable")
@@ -259,28 +188,3 @@ def _split_by_group(n: int, holdout: float, seed: int, groups: NDArray[Any] | No
     held = places < cut
     record = {"strategy": "group", "seed": seed, "holdout": holdout, "cut": cut}
     return Split(np.flatnonzero(~held), np.flatnonzero(held), inverse.astype(np.intp), record)
-
-
-def _place_rows(matrix: FloatArray, seed: int, *, apart: bool) -> FloatArray:
-    """Hash the rows; `apart` also counts in how often the row came before, so that equals part."""
-    places = hash_rows(matrix, seed)
-    if not apart:
-        return places
-    order = np.argsort(places, kind="stable")
-    starts = np.r_[True, places[order][1:] != places[order][:-1]]
-    first = np.maximum.accumulate(np.where(starts, np.arange(len(order)), 0))
-    occurrence = np.empty(len(order), dtype=np.uint64)
-    occurrence[order] = (np.arange(len(order)) - first).astype(np.uint64)
-    return _to_unit(_mix(places.view(np.uint64) ^ _mix(occurrence)))
-
-
-def _mix(state: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Scramble 64-bit words: the finaliser of splitmix64 (Steele, Lea, Flood 2014)."""
-    state = state + np.uint64(0x9E3779B97F4A7C15)
-    state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return state ^ (state >> np.uint64(31))
-
-
-def _to_unit(state: NDArray[np.uint64]) -> FloatArray:
-    return (state >> np.uint64(11)).astype(np.float64) * 2.0**-53

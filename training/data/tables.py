@@ -1,6 +1,5 @@
 """Tables: checking them against a contract, and turning them into a matrix.
 
-`read_table` takes CSV in its many forms and Parquet, `infer_contract` says what a table holds.
 `check_table` brings a table to the contract's types or refuses it, naming the columns, how many
 rows, and examples. `encode_table` is `Contract.encode` for a whole table, equal to it bit for bit.
 """
@@ -22,9 +21,8 @@ from core.contract import (
 )
 from core.contract.cells import MISSING
 from core.errors import ContractError, DataError, Problem
+from training.arrays import BoolArray, FloatArray
 from training.data.columns import (
-    FloatArray,
-    IntArray,
     Series,
     TableProblems,
     coerce_column,
@@ -33,21 +31,6 @@ from training.data.columns import (
     order_values,
     spell_value,
 )
-from training.data.inspection import infer_contract, resolve_contract
-from training.data.reading import find_tables, read_table
-
-__all__ = [
-    "CheckedTable",
-    "check_table",
-    "encode_table",
-    "encode_target",
-    "find_tables",
-    "infer_contract",
-    "order_values",
-    "read_table",
-    "resolve_contract",
-    "table_rows",
-]
 
 
 @dataclass(frozen=True)
@@ -139,7 +122,7 @@ def _coerce_target(values: Series, contract: Contract, problems: TableProblems) 
 
 
 def _measure_quality(
-    raw: pd.DataFrame, table: pd.DataFrame, contract: Contract, labelled: NDArray[np.bool_]
+    raw: pd.DataFrame, table: pd.DataFrame, contract: Contract, labelled: BoolArray
 ) -> dict[str, Any]:
     columns: dict[str, Any] = {}
     warnings: list[str] = []
@@ -246,7 +229,7 @@ def _encode_timestamps(moments: NDArray[np.datetime64]) -> FloatArray:
     return parts
 
 
-def encode_target(frame: pd.DataFrame, contract: Contract) -> FloatArray | IntArray:
+def encode_target(frame: pd.DataFrame, contract: Contract) -> FloatArray | NDArray[np.int64]:
     """Turn the labels into class indices (int64) or values (float64; missing: NaN).
 
     Raises DataError for a label that is missing (in a classification) or none of the classes.
@@ -267,7 +250,7 @@ def encode_target(frame: pd.DataFrame, contract: Contract) -> FloatArray | IntAr
     codes, distinct = pd.factorize(labels, use_na_sentinel=True)
     places = np.array([*(index[name] for name in distinct), -1], dtype=np.int64)[codes]
     if contract.is_classification:
-        return cast("IntArray", places)
+        return cast("NDArray[np.int64]", places)
     return np.where(places < 0, np.nan, places).astype(np.float64)
 
 

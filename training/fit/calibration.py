@@ -1,6 +1,6 @@
 """Calibrated probabilities: Platt's sigmoids, fitted on rows that the model did not see."""
 
-from typing import Any, Self, TypeAlias
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,7 +8,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.frozen import FrozenEstimator
 
-FloatArray: TypeAlias = NDArray[np.float64]
+from training.arrays import FloatArray
 
 
 def raw_scores(model: Any, matrix: FloatArray) -> FloatArray:

@@ -17,7 +17,7 @@ from sklearn.base import BaseEstimator
 
 from core.contract import Contract
 from core.errors import TrainingError
-from training.fit.search import Choice, Range
+from training.fit.spaces import Choice, Range
 
 # Histogram boosting splits on sets of categories only up to this many of them.
 MAX_NATIVE_CATEGORIES = 254
@@ -68,8 +68,7 @@ def choose_candidates(
     if unknown:
         raise TrainingError(
             f"[training] candidates names {', '.join(map(repr, unknown))}, which this task does "
-            f"not have; "
-            f"it has {', '.join(known)}"
+            f"not have; it has {', '.join(known)}"
         )
     return {name: known[name] for name in names} if names else dict(known)
 

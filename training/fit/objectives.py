@@ -1,21 +1,17 @@
 """What a trial is judged by: an objective for labelled tasks, for anomalies, for clusters."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from core.contract import Contract
 from core.settings import METRICS
 from training import metrics
-from training.export.proof import reference_outputs
+from training.arrays import FloatArray, IntArray
 from training.fit import calibration
-
-FloatArray: TypeAlias = NDArray[np.float64]
-IntArray: TypeAlias = NDArray[np.intp]
+from training.fit.estimators import fit_rows, prepared, reference_outputs
 
 MAX_SILHOUETTE_ROWS = 1500
 MAX_SEPARATION_ROWS = 5000
@@ -134,9 +130,9 @@ class AnomalyObjective:
     def score(self, outputs: Sequence[FloatArray], validations: Sequence[IntArray]) -> list[float]:
         """Score each fold."""
         if self.truth is None:
-            return [separation_auc(out[:, 0]) for out in outputs]
+            return [metrics.separation_auc(out[:, 0]) for out in outputs]
         return [
-            measure_detection(self.name, out[:, 0], self.truth[rows])
+            metrics.measure_detection(self.name, out[:, 0], self.truth[rows])
             for out, rows in zip(outputs, validations, strict=True)
         ]
 
@@ -155,41 +151,11 @@ class ClusteringObjective:
         fit_rows(model, self.matrix[train])
         held = self.matrix[validation][:MAX_SILHOUETTE_ROWS]
         labels = reference_outputs(model, held, self.contract)[:, 0]
-        return silhouettes(prepared(model, held), labels)[:, None]
+        return metrics.silhouettes(prepared(model, held), labels)[:, None]
 
     def score(self, outputs: Sequence[FloatArray], validations: Sequence[IntArray]) -> list[float]:
         """Score each fold."""
         return [float(out.mean()) for out in outputs]
-
-
-def fit_rows(model: Any, matrix: FloatArray, labels: NDArray[Any] | None = None) -> None:
-    """Fit a model; a column without a single value among these rows is given as zeros.
-
-    Histogram boosting refuses such a column; as a constant it can teach no model anything either.
-    """
-    empty = np.isnan(matrix).all(axis=0)
-    if empty.any():
-        matrix = np.where(empty, 0.0, matrix)
-    if labels is None:
-        model.fit(matrix)
-    else:
-        model.fit(matrix, labels)
-
-
-def prepared(model: Any, matrix: FloatArray) -> FloatArray:
-    """Give the rows as the Pipeline's last step sees them."""
-    dense = model[:-1].transform(matrix)
-    return np.asarray(dense, dtype=np.float64)
-
-
-def silhouettes(points: FloatArray, labels: FloatArray) -> FloatArray:
-    """Give each row's silhouette; 0 where all rows are in one cluster."""
-    from sklearn.metrics import silhouette_samples
-
-    found = np.unique(labels)
-    if not 2 <= len(found) < len(labels):
-        return np.zeros(len(labels))
-    return np.asarray(silhouette_samples(points, labels), dtype=np.float64)
 
 
 def make_unreal_rows(rows: FloatArray, seed: int) -> FloatArray:
@@ -207,22 +173,3 @@ def make_unreal_rows(rows: FloatArray, seed: int) -> FloatArray:
         is_whole = bool((known == np.floor(known)).all())
         unreal[:half, column] = np.round(drawn) if is_whole else drawn
     return unreal
-
-
-DETECTION = {"roc_auc": metrics.weighted_auc, "pr_auc": metrics.weighted_average_precision}
-
-
-def measure_detection(name: str, scores: FloatArray, truth: FloatArray) -> float:
-    """Measure how well scores find the known anomalies; NaN where only one kind is known."""
-    known = np.isfinite(truth)
-    hits = truth[known] == 1
-    if hits.all() or not hits.any():
-        return math.nan
-    return float(DETECTION[name](scores[known], hits, np.ones((1, len(hits))))[0])
-
-
-def separation_auc(scores: FloatArray) -> float:
-    """Area under the ROC curve of scores whose second half belongs to unreal rows."""
-    unreal = np.arange(len(scores)) >= len(scores) // 2
-    area = metrics.weighted_auc(scores, unreal, np.ones((1, len(scores))))[0]
-    return float(area) if math.isfinite(area) else 0.5

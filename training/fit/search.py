@@ -14,54 +14,21 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from core.errors import TrainingError
-
-if TYPE_CHECKING:
-    from training.fit.candidates import Candidate
-
-FloatArray: TypeAlias = NDArray[np.float64]
-IntArray: TypeAlias = NDArray[np.intp]
-Folds: TypeAlias = Sequence[tuple[IntArray, IntArray]]
+from training.arrays import FloatArray, IntArray
+from training.data.folds import Folds
+from training.fit.candidates import Candidate
+from training.fit.spaces import Choice
 
 # Successive halving: each rung has this many times the rows of the one before, and half the trials.
 RUNG_GROWTH = 4
 MIN_RUNG_ROWS = 500
 # A candidate whose defaults are worse than the best trial's worst fold gets only this many draws.
-DRAWS_FOR_LAGGARDS = 2
-
-
-@dataclass(frozen=True)
-class Choice:
-    """One of a few values."""
-
-    values: tuple[Any, ...]
-
-    def draw(self, random: np.random.Generator) -> Any:
-        """Draw a value, each as likely."""
-        return self.values[int(random.integers(len(self.values)))]
-
-
-@dataclass(frozen=True)
-class Range:
-    """A number between two limits, evenly or (with `log`) evenly in its logarithm."""
-
-    low: float
-    high: float
-    log: bool = False
-    integer: bool = False
-
-    def draw(self, random: np.random.Generator) -> float | int:
-        """Draw a number; three significant digits are all that the search can tell apart."""
-        if self.log:
-            value = math.exp(random.uniform(math.log(self.low), math.log(self.high)))
-        else:
-            value = random.uniform(self.low, self.high)
-        return round(value) if self.integer else float(f"{value:.3g}")
+DRAWS_WHEN_BEHIND = 2
 
 
 class Objective(Protocol):
@@ -172,7 +139,7 @@ class Checkpoint:
 
 
 def search(
-    candidates: "Mapping[str, Candidate]",
+    candidates: Mapping[str, Candidate],
     objective: Objective,
     folds: Folds,
     *,
@@ -208,7 +175,7 @@ def search(
     return Searched(best, tuple(trials), runner.out_of_time, runner.outputs_of(best))
 
 
-def plan_trials(candidates: "Mapping[str, Candidate]", *, draws: int, seed: int) -> list[Trial]:
+def plan_trials(candidates: Mapping[str, Candidate], *, draws: int, seed: int) -> list[Trial]:
     """List the trials: every candidate's defaults, its starts, then draws, candidates in turn."""
     queues: list[list[Trial]] = []
     for name, candidate in candidates.items():
@@ -254,7 +221,7 @@ class _Runner:
 
     def run(
         self,
-        candidates: "Mapping[str, Candidate]",
+        candidates: Mapping[str, Candidate],
         planned: Sequence[Trial],
         folds: Folds,
         *,
@@ -263,9 +230,8 @@ class _Runner:
         """Score the trials; those left when time is up are not run."""
         best: Trial | None = None
         done: list[Trial] = []
-        behind: dict[
-            str, int
-        ] = {}  # draws still granted to candidates whose defaults were hopeless
+        # Draws still granted to candidates whose defaults were hopeless.
+        behind: dict[str, int] = {}
         for number, trial in enumerate(planned, 1):
             if trial.candidate in behind:
                 if behind[trial.candidate] <= 0:
@@ -285,14 +251,14 @@ class _Runner:
                 self._best_outputs = (scored, outputs)
             if best is not None and self._is_hopeless(scored.scores, best):
                 if is_first:
-                    behind[trial.candidate] = DRAWS_FOR_LAGGARDS
+                    behind[trial.candidate] = DRAWS_WHEN_BEHIND
             elif scored.complete:
                 behind.pop(trial.candidate, None)  # it has caught up
             self._tell(label, number, len(planned), scored, best)
         return done
 
     def _score(
-        self, candidate: "Candidate", trial: Trial, folds: Folds, rival: Trial | None
+        self, candidate: Candidate, trial: Trial, folds: Folds, rival: Trial | None
     ) -> tuple[Trial, tuple[FloatArray, ...] | None]:
         key = _key(trial, folds)
         known = self.checkpoint.recall(key)
@@ -343,7 +309,7 @@ class _Runner:
 
 def _halve(
     runner: _Runner,
-    candidates: "Mapping[str, Candidate]",
+    candidates: Mapping[str, Candidate],
     planned: Sequence[Trial],
     folds: Folds,
     rungs: Sequence[int],

@@ -1,0 +1,85 @@
+"""Folds within the training rows, for choosing a model."""
+
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.arrays import FloatArray, IntArray
+from training.data.dataset import Data
+from training.jobs import Job
+
+Folds: TypeAlias = Sequence[tuple[IntArray, IntArray]]
+
+FOLDS = 3
+MANY_ROWS = 20_000  # from here on one validation block says enough, and is searched on
+
+
+def fold_rows(job: Job, data: Data, rows: IntArray) -> Folds:
+    """Make the folds in which `rows` (of the training side) choose the model.
+
+    Their positions count within `rows`. Many rows are validated on the last blocks only.
+    """
+    strategy = job.settings.split.strategy
+    order = data.order(strategy)
+    folds = FOLDS
+    if data.strata is not None:
+        folds = max(2, min(FOLDS, int(np.bincount(data.strata[rows]).min())))
+    made = make_folds(
+        len(rows),
+        folds=folds,
+        seed=job.settings.split.seed,
+        strata=None if data.strata is None else data.strata[rows],
+        order=None if order is None else order[rows],
+        groups=data.groups[rows] if strategy == "group" and data.groups is not None else None,
+    )
+    if len(rows) <= MANY_ROWS:
+        return made
+    # In order of time the last two: does what calibrates one model also calibrate the next?
+    return made[-1:] if order is None else made[-2:]
+
+
+def make_folds(
+    n: int,
+    *,
+    folds: int,
+    seed: int,
+    strata: IntArray | None = None,
+    order: FloatArray | None = None,
+    groups: NDArray[Any] | None = None,
+) -> list[tuple[IntArray, IntArray]]:
+    """Make (train, validation) pairs of positions within the training rows.
+
+    With `order` (seconds) each validation block follows its training rows in time; with `groups` no
+    group is on both sides; otherwise folds are random, with each class spread evenly over them.
+    """
+    if order is not None:
+        positions = np.argsort(order, kind="stable")
+        blocks = np.array_split(positions, folds + 1)
+        return [
+            (np.sort(np.concatenate(blocks[: k + 1])), np.sort(blocks[k + 1])) for k in range(folds)
+        ]
+    random = np.random.default_rng(seed)
+    assigned = np.empty(n, dtype=np.intp)
+    if groups is not None:
+        _, inverse = np.unique(
+            np.asarray([str(g) for g in groups], dtype=object), return_inverse=True
+        )
+        sizes = np.bincount(inverse)
+        load = np.zeros(folds)
+        home = np.empty(len(sizes), dtype=np.intp)
+        # The largest group first, each to the emptiest fold.
+        for group in np.argsort(-sizes, kind="stable"):
+            home[group] = int(np.argmin(load))
+            load[home[group]] += sizes[group]
+        assigned = home[inverse]
+    else:
+        offset = 0
+        for stratum in np.unique(strata) if strata is not None else [None]:
+            members = np.arange(n) if stratum is None else np.flatnonzero(strata == stratum)
+            members = random.permutation(members)
+            assigned[members] = (np.arange(len(members)) + offset) % folds
+            offset += len(members)
+    pairs = [(np.flatnonzero(assigned != k), np.flatnonzero(assigned == k)) for k in range(folds)]
+    return [(train, validation) for train, validation in pairs if len(train) and len(validation)]
