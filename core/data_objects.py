@@ -46,14 +46,17 @@ _UNREAD = {
     ".sqlite": "is a database",
 }
 _SPREADSHEET = "is a spreadsheet"
-_DOCUMENTS = frozenset(
-    (".md", ".rst", ".html", ".htm", ".pdf", ".doc", ".docx", ".log", ".yaml", ".yml", ".toml")
-    + (".ini", ".cfg", ".xml", ".sql", ".py", ".r", ".ipynb", ".sh", ".png", ".jpg", ".jpeg")
-    + (".gif", ".svg", ".crc", ".md5", ".sha1", ".sha256", ".asc", ".sig", ".tmp", ".part", ".bak")
-    + (".swp", ".lock", ".ds_store", ".ini")
+# Files that hold no rows of a table.
+_DOCUMENTS = (
+    *(".md", ".rst", ".html", ".htm", ".pdf", ".doc", ".docx", ".log", ".yaml", ".yml", ".toml"),
+    *(".ini", ".cfg", ".xml", ".sql", ".py", ".r", ".ipynb", ".sh", ".png", ".jpg", ".jpeg"),
+    *(".gif", ".svg", ".crc", ".md5", ".sha1", ".sha256", ".asc", ".sig", ".tmp", ".part", ".bak"),
+    *(".swp", ".lock"),
 )
-_DOCUMENT_NAMES = frozenset(("readme", "readme.txt", "license", "license.txt", "notice", "changelog"))
-_DOCUMENT_NAMES |= {"thumbs.db", "desktop.ini", "manifest.txt", "notes.txt"}
+_DOCUMENT_NAMES = (
+    *("readme", "readme.txt", "license", "license.txt", "notice", "changelog", "notes.txt"),
+    *("manifest.txt", "thumbs.db"),
+)
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,8 @@ def recognise(key: str, size: int) -> DataObject:
         return DataObject(key, "ignored")
     if name.startswith("~$"):  # what Excel writes beside an open file
         return DataObject(key, "ignored")
+    if size == 0 and not suffix:
+        return DataObject(key, "ignored")  # a folder, as some tools write one
     packed = suffix == ".gz"
     inner = PurePosixPath(name.removesuffix(".gz")).suffix if packed else suffix
     if inner in _UNREAD:

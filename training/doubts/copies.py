@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from training.doubts.doubt import Doubt, FloatArray, IntArray, sample_rows
+from training.arrays import FloatArray, IntArray
+from training.doubts.doubt import Doubt, sample_rows
 
 MAX_HELD = 1_500
 MAX_TRAIN = 200_000
@@ -96,13 +97,14 @@ def find_near_copies(
     if max(shares) == 0.0:
         return None
     # The smallest neighbourhood that shows nearly all of them takes away the least beside copies.
-    return next(near for near, share in zip(found, shares, strict=True) if share >= 0.8 * max(shares))
+    enough = 0.8 * max(shares)
+    return next(near for near in found if near is not None and near.share >= enough)
 
 
 def _compare(
     held: IntArray, distances: FloatArray, neighbours: IntArray, differ: FloatArray, rank: int
 ) -> NearCopies | None:
-    """Compare the nearest neighbour with the one of a rank, over the rows where it is much nearer."""
+    """Compare the nearest neighbour with a further one, over the rows where it is much nearer."""
     first, other = distances[:, 0], distances[:, rank - 1]
     near = (first < NEAR * other) & (other > 0)
     if near.sum() < max(MIN_ROWS, MIN_SHARE * len(held)):
@@ -120,7 +122,9 @@ def _compare(
     return NearCopies(held[chosen], copies, float(near.mean()), float(closer.mean()), mean)
 
 
-def measure_rest(found: NearCopies, losses: FloatArray, without: FloatArray, base: FloatArray) -> Rest:
+def measure_rest(
+    found: NearCopies, losses: FloatArray, without: FloatArray, base: FloatArray
+) -> Rest:
     """Compare the losses of `found.held`: as claimed, after training without `found.copies`.
 
     `base` holds the losses of knowing nothing; all three have one entry a row.
@@ -142,16 +146,15 @@ def doubt_near_copies(found: NearCopies, rest: Rest) -> Doubt | None:
     return Doubt(
         "near-copies",
         f"{found.share:.0%} of the held-out rows have a near copy among the training rows, and "
-        f"{min(rest.resting, 1.0):.0%} of what the model knows of them goes when it is trained without "
-        f"those copies (loss {rest.loss:.4g} becomes {rest.loss_without:.4g}, knowing nothing "
-        f"{rest.base:.4g}): an export of the same things over and over, repeated measures or made-up "
-        "rows? Name what tells them apart: [problem] id_column with [data] arrival, or group_column",
+        f"{min(rest.resting, 1.0):.0%} of what the model knows of them goes when it is trained "
+        f"without those copies (loss {rest.loss:.4g} becomes {rest.loss_without:.4g}, knowing "
+        f"nothing {rest.base:.4g}): an export of the same things over and over, repeated measures "
+        "or made-up rows? Name what tells them apart: [problem] id_column with [data] arrival, or "
+        "group_column",
     )
 
 
-def _coordinates(
-    matrix: FloatArray, categories: Sequence[bool], train: IntArray
-) -> FloatArray:
+def _coordinates(matrix: FloatArray, categories: Sequence[bool], train: IntArray) -> FloatArray:
     """Place rows so that distances compare: numbers by their ranks, codes one column a value."""
     from scipy.stats import rankdata
 
@@ -199,7 +202,8 @@ def _difference(
     mine, theirs = answers[held][:, None], answers[neighbours]
     if classes:
         return (mine != theirs).astype(np.float64)
-    return (mine - theirs) ** 2
+    squared: FloatArray = (mine - theirs) ** 2
+    return squared
 
 
 def _to_ranks(labels: FloatArray) -> FloatArray:
@@ -230,9 +234,7 @@ def are_copies(places: FloatArray, labels: FloatArray | None) -> bool:
     return differ < 0.2 * chance
 
 
-def find_drawn_again(
-    places: FloatArray, labels: FloatArray, classes: Sequence[str]
-) -> list[Doubt]:
+def find_drawn_again(places: FloatArray, labels: FloatArray, classes: Sequence[str]) -> list[Doubt]:
     """Find classes whose rows are mostly copies of a few, while the others' are not."""
     found = []
     distinct: list[float] = []

@@ -1,13 +1,11 @@
 """What every check is given, and what it says."""
 
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-FloatArray: TypeAlias = NDArray[np.float64]
-IntArray: TypeAlias = NDArray[np.intp]
+from training.arrays import BoolArray, FloatArray, IntArray
 
 
 @dataclass(frozen=True)
@@ -35,7 +33,7 @@ class Variable:
     values: FloatArray
 
 
-def rank_area(scores: FloatArray, hits: NDArray[np.bool_]) -> float:
+def rank_area(scores: FloatArray, hits: BoolArray) -> float:
     """Give the ROC-AUC of scores; 0.5 where one side is empty."""
     from scipy.stats import rankdata
 

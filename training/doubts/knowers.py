@@ -7,12 +7,10 @@ is known already, or that were computed from it. None of the checks looks at a m
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
+from training.arrays import BoolArray, FloatArray, IntArray
 from training.doubts.doubt import (
     Doubt,
-    FloatArray,
-    IntArray,
     Variable,
     area_error,
     rank_area,
@@ -204,7 +202,7 @@ def _find_present(
             break
 
 
-def _find_pure(side: NDArray[np.bool_], codes: IntArray, shares: FloatArray) -> tuple[int, float] | None:
+def _find_pure(side: BoolArray, codes: IntArray, shares: FloatArray) -> tuple[int, float] | None:
     """Give the class that nearly all rows of a side have, where chance does not explain it."""
     from scipy.stats import binom
 
@@ -261,7 +259,10 @@ def _find_combination(
         return []
     matrix, wanted = matrix[known], target[known]
     keep = np.ptp(matrix, axis=0) > 0
-    matrix, names = matrix[:, keep], [v.name for v, kept in zip(variables, keep, strict=True) if kept]
+    matrix, names = (
+        matrix[:, keep],
+        [v.name for v, kept in zip(variables, keep, strict=True) if kept],
+    )
     if np.ptp(wanted) == 0 or not names:
         return []
     matrix = (matrix - matrix.mean(axis=0)) / matrix.std(axis=0)
@@ -302,9 +303,11 @@ def _find_means(
     variables: Sequence[Variable], labels: FloatArray, classes: Sequence[str]
 ) -> Iterator[Doubt]:
     """Find columns made from means of the target over groups: target encodings."""
-    targets = [labels] if not classes else [
-        (labels == code).astype(np.float64) for code in range(len(classes))
-    ]
+    targets = (
+        [labels]
+        if not classes
+        else [(labels == code).astype(np.float64) for code in range(len(classes))]
+    )
     groupings = sorted((v for v in variables if _has_groups(v)), key=lambda v: v.kind)
     groupings = groupings[:MOST_GROUPINGS]
     for variable in variables:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from training.doubts.doubt import Doubt, FloatArray, IntArray, Variable, sample_rows
+from training.arrays import FloatArray, IntArray
+from training.doubts.doubt import Doubt, Variable, sample_rows
 
 MAX_ROWS = 50_000
 MIN_OWNERS = 8
@@ -19,7 +20,9 @@ MIN_ROWS_AN_OWNER = 1.5
 LARGEST_SHARE = 0.2
 CONSTANT = 0.95  # of the pairs of one owner that chance would part
 ALIKE = 0.3
-_ID_NAME = re.compile(r"(^|[_\s.-])(id|ids|nr|no|num|number|uuid|guid|key|code|subject|case)$", re.I)
+_ID_NAME = re.compile(
+    r"(^|[_\s.-])(id|ids|nr|no|num|number|uuid|guid|key|code|subject|case)$", re.I
+)
 _ID_CAMEL = re.compile(r"[a-z](ID|Id|Nr|No|Key|UUID)$")
 
 
