@@ -1,6 +1,5 @@
 """The training job, end to end: as a command, and as the job that SageMaker starts."""
 
-import gzip
 import json
 import os
 import resource
@@ -13,22 +12,19 @@ from typing import Any
 
 import joblib
 import numpy as np
-import pandas as pd
 import pytest
 
 from core.bundle import Bundle
 from core.drift import Baseline
 from core.engine import decide, load_engine
 from core.settings import METRICS, load_settings
-from tests.training.projects import LIGHT, PROBLEMS, make_project, make_table, write_project
+from tests.training.projects import PROBLEMS, make_project, make_table, write_project
+from tests.training.runs import fail_local, run_local
 from training import train
 from training.data import tables
-from training.data.dataset import read_data
 from training.export.sessions import run_onnx
 from training.fit.estimators import reference_outputs
-from training.jobs import read_folder
 from training.judge.references import GOLDEN_TOLERANCE
-from training.log import Log
 
 ROOT = Path(__file__).resolve().parents[2]
 TASKS = list(PROBLEMS)
@@ -43,23 +39,6 @@ FILES = {
     "lineage.json",
     "report.html",
 }
-
-
-def run_local(folder: Path, capsys: pytest.CaptureFixture[str], *more: str) -> Bundle:
-    """Train and open the bundle whose folder is the last line printed."""
-    assert train.main(["--local", str(folder), *more]) == 0
-    return Bundle.from_folder(capsys.readouterr().out.splitlines()[-1])
-
-
-def fail_local(folder: Path, capsys: pytest.CaptureFixture[str], *more: str) -> str:
-    """Train in vain; gives what was said, and checks that nothing was left behind."""
-    assert train.main(["--local", str(folder), *more]) == 1
-    models = folder / "models"
-    assert not models.exists() or not list(models.iterdir())
-    said = capsys.readouterr().err
-    assert said.startswith("training failed: ")
-    assert "Traceback" not in said
-    return said
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -221,219 +200,6 @@ def test_vendored_packages_come_first(tmp_path: Path) -> None:
     assert "the vendored numpy was asked" in start(tmp_path, environ).stderr
 
 
-def drifted(folder: Path, rows: int = 160) -> Path:
-    """Put labelled captures beside the table, in which the size is in new units."""
-    frame = make_table("binary", rows=rows, seed=8, shift=6.0)
-    frame["prediction_id"] = [f"p{i}" for i in range(rows)]
-    frame["prediction_time"] = 1_790_000_000_000 + np.arange(rows) * 60_000
-    (folder / "labelled").mkdir()
-    text = frame.to_csv(index=False).encode()
-    (folder / "labelled" / "part-0001.csv.gz").write_bytes(gzip.compress(text))
-    return folder
-
-
-def test_drift_is_answered_by_a_model_that_is_better_on_the_new_rows(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Champion and challenger meet on held-out rows that neither saw; the new rows decide."""
-    folder = make_project(
-        tmp_path, extra='[training]\ncandidates = ["forest"]\n[training.search]\ntrials = 1\n'
-    )
-    champion = run_local(folder, capsys)
-    path = folder / "models" / champion.lineage()["run"]
-    bundle = run_local(drifted(folder), capsys, "--champion", str(path), "--trigger", "drift")
-    evaluation = bundle.evaluation()
-    assert evaluation["rows"]["fresh"] == 160
-    assert 25 <= evaluation["champion"]["fresh"]["rows"] <= evaluation["rows"]["fresh_holdout"]
-    assert evaluation["champion"]["run"] == champion.lineage()["run"]
-    assert evaluation["decision"]["promote"] is True
-    assert "after drift" in evaluation["decision"]["reason"]
-    again = run_local(folder, capsys, "--champion", str(path), "--trigger", "data").evaluation()
-    assert again["champion"]["everything"]["rows"] >= again["champion"]["fresh"]["rows"]
-
-
-def test_a_prediction_is_learned_from_once_by_its_newest_label(tmp_path: Path) -> None:
-    """A label that was corrected comes again in a later file; the row counts once, with that."""
-    folder = drifted(make_project(tmp_path))
-    first = pd.read_csv(folder / "labelled" / "part-0001.csv.gz")
-    corrected = first.head(20).assign(
-        answer=np.where(first.head(20)["answer"] == "no", "yes", "no")
-    )
-    corrected.to_csv(folder / "labelled" / "part-0002.csv.gz", index=False)
-    job = read_folder(folder, champion=None, trigger="drift", stage=None)
-    data = read_data(job, Log(0.0))
-    fresh = data.frame[data.fresh]
-    assert len(fresh) == len(first)
-    found = fresh.sort_values("size")["answer"].tolist()
-    latest = pd.concat([first.iloc[20:], corrected]).sort_values("size")["answer"].tolist()
-    assert found == latest
-
-
-def test_columns_of_the_tables_own_are_not_taken_for_the_monitors(tmp_path: Path) -> None:
-    """A table may have `prediction_id`, `prediction_time` and `time` itself."""
-    frame = make_table("binary", rows=120)
-    frame["time"] = pd.date_range("2026-01-01", periods=120, freq="h").strftime("%Y-%m-%d %H:%M")
-    frame["prediction_id"] = np.arange(120.0) % 4
-    frame["prediction_time"] = 7.0
-    problem = PROBLEMS["binary"] + '\ntime_column = "time"'
-    folder = write_project(tmp_path, frame, problem)
-    captured = make_table("binary", rows=40, seed=8).assign(prediction_id=1.0, prediction_time=8.0)
-    captured["prediction_id_"] = [f"p{i % 30}" for i in range(40)]
-    captured["prediction_time_"] = 1_790_000_000_000 + np.arange(40) * 60_000
-    (folder / "labelled").mkdir()
-    captured.to_csv(folder / "labelled" / "part-1.csv.gz", index=False)
-    job = read_folder(folder, champion=None, trigger="drift", stage=None)
-    data = read_data(job, Log(0.0))
-    fresh = data.frame[data.fresh]
-    assert len(fresh) == 30
-    assert set(fresh["prediction_id"]) == {1.0}
-    assert set(fresh["prediction_time"]) == {8.0}
-    assert data.times is not None
-    assert data.times[data.fresh].min() == 1_790_000_000 + 10 * 60
-
-
-def test_a_crippled_challenger_is_refused(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """A model that learned nothing does not replace one that did, and the report says so."""
-    champion = run_local(make_project(tmp_path / "good"), capsys)
-    path = tmp_path / "good" / "models" / champion.lineage()["run"]
-    dummy = '[training]\ncandidates = ["dummy"]\n'
-    folder = make_project(tmp_path / "bad", extra=dummy)
-    bundle = run_local(folder, capsys, "--champion", str(path), "--trigger", "data")
-    decision = bundle.evaluation()["decision"]
-    assert decision["promote"] is False
-    assert "not better than the champion" in decision["reason"]
-    assert "Not to be promoted" in bundle.file("report.html").decode()
-
-
-def test_retraining_on_the_same_data_changes_nothing(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """The same model again is within noise of the champion: it is not promoted."""
-    folder = make_project(tmp_path)
-    champion = run_local(folder, capsys)
-    path = folder / "models" / champion.lineage()["run"]
-    decision = run_local(folder, capsys, "--champion", str(path)).evaluation()["decision"]
-    assert decision["promote"] is False
-
-
-def broken(name: str) -> pd.DataFrame:
-    frame = make_table("binary", rows=60)
-    if name == "one class":
-        frame["answer"] = "yes"
-    elif name == "rare class":
-        frame["answer"] = ["yes"] + ["no"] * 59
-    elif name == "nine rows":
-        frame = frame.head(9)
-    elif name == "no target":
-        frame["answer"] = None
-    elif name == "header only":
-        frame = frame.head(0)
-    elif name == "infinite":
-        frame.loc[[4, 5], "size"] = [np.inf, -np.inf]
-    elif name == "no values":
-        frame[[name for name in frame if name != "answer"]] = None
-    elif name == "no column":
-        frame = frame.drop(columns="size")
-    elif name == "words":
-        frame["size"] = frame["size"].astype(object)
-        frame.loc[3, "size"] = "tall"
-    return frame
-
-
-@pytest.mark.parametrize(
-    ("name", "words"),
-    [
-        ("one class", "answer"),
-        ("rare class", "'yes'"),
-        ("nine rows", "rows"),
-        ("no target", "answer"),
-        ("header only", "rows"),
-        ("no column", "size"),
-        ("words", "tall"),
-        ("infinite", "infinite"),
-    ],
-)
-def test_bad_tables_end_in_one_clear_error(
-    name: str, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """The message names what is wrong; there is no bundle, not even half of one."""
-    problem = PROBLEMS["binary"] + '\nclasses = ["no", "yes"]'
-    folder = write_project(tmp_path, make_table("binary", rows=60), problem)
-    broken(name).to_csv(folder / "table.csv", index=False)
-    assert words in fail_local(folder, capsys)
-
-
-def test_odd_tables_end_in_a_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Labels missing in some rows, a column without values, a constant one, repeated rows."""
-    frame = make_table("binary", rows=120)
-    frame["nothing"], frame["same"] = np.nan, 3.0
-    frame.loc[frame.index % 10 == 3, "answer"] = None
-    frame = pd.concat([frame, frame.head(30)], ignore_index=True)
-    extra = "[training.search]\ntrials = 1\n"
-    bundle = run_local(write_project(tmp_path, frame, PROBLEMS["binary"], extra), capsys)
-    evaluation = bundle.evaluation()
-    assert evaluation["rows"]["without_target"] == 15
-    assert evaluation["metrics"]["roc_auc"]["value"] > 0.6
-    assert {trial["candidate"] for trial in evaluation["candidates"] if trial["complete"]} == {
-        "dummy",
-        "linear",
-        "boosting",
-        "forest",
-    }
-
-
-@pytest.mark.parametrize("text", ["", "\n\n", "size,answer\n"])
-def test_a_file_without_rows_is_one_clear_error(
-    text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Nothing, blank lines, a header alone: the message names the file or the rows it lacks."""
-    folder = make_project(tmp_path, rows=20)
-    (folder / "table.csv").write_text(text)
-    said = fail_local(folder, capsys)
-    assert "table.csv" in said or "rows" in said
-
-
-@pytest.mark.parametrize("task", TASKS)
-def test_ten_rows_end_in_a_model_or_one_clear_error(
-    task: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """So small a table is trained on, or refused with the number that it lacks."""
-    folder = make_project(tmp_path, task, rows=10)
-    if train.main(["--local", str(folder)]) == 0:
-        Bundle.from_folder(capsys.readouterr().out.splitlines()[-1]).verify()
-        return
-    capsys.readouterr()
-    assert "rows" in fail_local(folder, capsys)
-
-
-def test_a_table_of_gaps_ends_in_a_model_that_learned_nothing(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Labels without a single value beside them: every candidate falls back to the shares."""
-    extra = "[training.search]\ntrials = 1\n"
-    folder = write_project(tmp_path, make_table("binary", rows=60), PROBLEMS["binary"], extra)
-    broken("no values").to_csv(folder / "table.csv", index=False)
-    evaluation = run_local(folder, capsys).evaluation()
-    assert evaluation["metrics"]["roc_auc"]["value"] == pytest.approx(0.5)
-
-
-def test_two_thousand_columns_end_in_a_model(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Far more columns than rows: a model, a report and a baseline of them all."""
-    random = np.random.default_rng(0)
-    frame = pd.DataFrame(
-        random.normal(size=(28, 2000)).round(3), columns=[f"x{i}" for i in range(2000)]
-    )
-    frame["answer"] = np.where(frame["x7"] > 0, "yes", "no")
-    extra = '[training]\ncandidates = ["linear"]\n[training.search]\ntrials = 1\n'
-    bundle = run_local(write_project(tmp_path, frame, PROBLEMS["binary"], extra), capsys)
-    assert len(bundle.contract().columns) == 2000
-    assert len(bundle.file("report.html")) < 5_000_000
-
-
 def test_a_full_disk_is_one_clear_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A write that fails half-way leaves no bundle, and the message says where it failed.
 
@@ -477,77 +243,6 @@ def test_a_killed_job_leaves_no_half_bundle(tmp_path: Path) -> None:
     assert train.main(["--local", str(folder)]) == 0
     (bundle,) = (folder / "models").iterdir()  # what the killed job left is gone
     Bundle.from_folder(bundle).verify()
-
-
-def test_time_and_group_splits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The split that project.toml asks for is the one that judges."""
-    frame = make_table("binary")
-    frame["day"] = pd.date_range("2026-01-01", periods=len(frame), freq="h").astype(str)
-    frame["who"] = [f"c{i % 40}" for i in range(len(frame))]
-    roles = '\ntime_column = "day"\ngroup_column = "who"'
-    for strategy in ("time", "order", "group"):
-        extra = f'[split]\nstrategy = "{strategy}"\n{LIGHT}'
-        folder = write_project(tmp_path / strategy, frame, PROBLEMS["binary"] + roles, extra)
-        champion = run_local(folder, capsys)
-        split = champion.evaluation()["split"]
-        assert split["strategy"] == strategy
-        if strategy == "order":
-            assert split["cut"] == pytest.approx(0.75 * len(frame), abs=1)
-            path = folder / "models" / champion.lineage()["run"]
-            again = run_local(folder, capsys, "--champion", str(path)).evaluation()
-            assert again["champion"]["everything"]["rows"] == again["rows"]["holdout"]
-
-
-@pytest.mark.parametrize(
-    ("first", "last", "words"),
-    [
-        (["no", "yes"], ["new", "no"], "class 'new' of 'answer' are held out"),
-        (["no", "yes"], ["no"], "all 60 rows held out by the split"),
-        (["no"], ["no", "yes"], "class 'yes' of 'answer' are held out"),
-    ],
-)
-def test_a_class_on_one_side_of_the_time_only_is_one_clear_error(
-    first: list[str],
-    last: list[str],
-    words: str,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    """What cannot be learned or judged is named, with what to do about it."""
-    frame = make_table("binary")
-    frame["answer"] = [*(first * 180)[:180], *(last * 60)[:60]]
-    task = "binary" if "new" not in last else "multiclass"
-    extra = f'[split]\nstrategy = "order"\n{LIGHT}'
-    folder = write_project(tmp_path, frame, f'task = "{task}"\ntarget = "answer"', extra)
-    said = fail_local(folder, capsys)
-    assert words in said
-    assert '[split] strategy, e.g. "random"' in said
-
-
-def test_a_metric_that_the_holdout_cannot_show_is_undefined_in_the_report(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """The newest rows share one value: no R2 of them, and its gate is missed."""
-    frame = make_table("regression")
-    frame.loc[frame.index >= 170, "answer"] = 1.0
-    extra = f'[gates]\nminimum = {{r2 = 0.0}}\n[split]\nstrategy = "order"\n{LIGHT}'
-    bundle = run_local(write_project(tmp_path, frame, PROBLEMS["regression"], extra), capsys)
-    assert "value" not in bundle.evaluation()["metrics"]["r2"]
-    page = bundle.file("report.html").decode()
-    assert ">undefined</td>" in page
-    assert "R² was not measured" in page
-
-
-def test_a_random_split_of_rows_in_time_order_is_warned_of(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Where neighbours have like targets the log says which split judges honestly."""
-    frame = make_table("binary").sort_values("size", ignore_index=True)
-    assert train.main(["--local", str(write_project(tmp_path, frame, PROBLEMS["binary"]))]) == 0
-    assert 'strategy = "order" judges as service will' in capsys.readouterr().out
-    shuffled = write_project(tmp_path, frame.sample(frac=1.0, random_state=1), PROBLEMS["binary"])
-    assert train.main(["--local", str(shuffled)]) == 0
-    assert "neighbouring rows" not in capsys.readouterr().out
 
 
 def test_settings_change_what_they_say(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -603,37 +298,8 @@ def test_unknown_candidates_are_refused(tmp_path: Path, capsys: pytest.CaptureFi
     assert "it has dummy, linear, boosting, forest" in fail_local(folder, capsys)
 
 
-def test_sensitive_values_of_one_person_do_not_reach_the_golden_rows(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """A golden row's sensitive value is another row's, so the row is nobody's."""
-    folder = make_project(tmp_path)
-    text = (folder / "project.toml").read_text()
-    head, tail = text.split('[columns."Größe"]\n')
-    (folder / "project.toml").write_text(f'{head}[columns."Größe"]\nsensitive = true\n{tail}')
-    rows = run_local(folder, capsys).golden()["rows"]
-    table = pd.read_csv(folder / "table.csv")
-    kept = sum(
-        bool(((table["size"] == row["size"]) & (table["Größe"] == row["Größe"])).any())
-        for row in rows
-    )
-    assert kept <= 4
-
-
 def test_a_folder_without_settings_is_a_clear_error(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The first thing that a new user may get wrong."""
     assert "project.toml" in fail_local(tmp_path, capsys)
-
-
-def test_an_altered_champion_is_not_compared_with(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """A champion whose files do not match their hashes stops the run: nothing is decided on it."""
-    folder = make_project(tmp_path)
-    champion = run_local(folder, capsys)
-    path = folder / "models" / champion.lineage()["run"]
-    (path / "model.json").write_bytes(champion.file("model.json") + b" ")
-    assert train.main(["--local", str(folder), "--champion", str(path)]) == 1
-    assert "altered" in capsys.readouterr().err

@@ -6,8 +6,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.errors import TrainingError
-from training.data.folds import make_folds
-from training.data.hashing import hash_rows
 from training.data.splits import split_rows, unseen_by
 
 
@@ -115,23 +113,3 @@ def test_too_few_rows_are_refused() -> None:
     """A holdout of one row judges nothing."""
     with pytest.raises(TrainingError, match="more rows"):
         split_rows(table(5), strategy="random", holdout=0.25, seed=7)
-
-
-def test_folds_do_not_overlap_and_keep_groups_and_order() -> None:
-    """Random folds partition, group folds keep groups whole, time folds only look back."""
-    for train, validation in make_folds(90, folds=3, seed=1, strata=np.arange(90) % 2):
-        assert not set(train) & set(validation)
-        assert len(train) + len(validation) == 90
-        assert abs((validation % 2).mean() - 0.5) < 0.05
-    groups = np.array([f"g{i % 13}" for i in range(90)])
-    for train, validation in make_folds(90, folds=3, seed=1, groups=groups):
-        assert not set(groups[train]) & set(groups[validation])
-    order = np.random.default_rng(0).permutation(90).astype(float)
-    for train, validation in make_folds(90, folds=3, seed=1, order=order):
-        assert order[train].max() < order[validation].min()
-
-
-def test_hash_ignores_how_zero_and_missing_are_written() -> None:
-    """-0.0 is 0.0 and every NaN is the same missing value."""
-    odd = np.array([[0.0, np.nan], [-0.0, -np.nan]])
-    assert len(set(hash_rows(odd, 1))) == 1
