@@ -28,6 +28,7 @@ EVALUATION = "evaluation.json"
 GOLDEN = "golden.json"
 LINEAGE = "lineage.json"
 REPORT = "report.html"
+SEEN = "seen.bin"
 MANIFEST = "manifest.json"
 
 FORMAT = 1

@@ -144,6 +144,12 @@ class Data(Section):
     """Of a CSV file; "" finds out."""
     columns: tuple[str, ...] = ()
     """Names of the columns of a CSV file that has no header; leave out where it has one."""
+    arrival: Literal["append", "snapshot", "merge"] = "append"
+    """How files under data/ make one table. append: rows add up, equal rows of different files
+    count once; snapshot: the newest file (or folder of files) is the table; merge: the newest row
+    of each [problem] id_column counts."""
+    deleted: str = ""
+    """A column that marks rows as deleted (true, yes, a date); such rows do not count."""
 
 
 class ProblemStatement(Section):
@@ -247,6 +253,9 @@ class Gates(Section):
     """The most that an error metric of the holdout may be, e.g. {rmse = 12.5}."""
     max_regression: float = Field(default=0.0, ge=0)
     """After drift: how much worse than the champion, in the metric, is still good enough."""
+    accepted: tuple[str, ...] = ()
+    """Doubts about a claim that a person has looked at, by name, e.g. ["alone:balance"]; a model
+    with any other doubt waits for a person."""
 
 
 class Serving(Section):
@@ -399,7 +408,7 @@ class Settings(Section):
         parts = self.model_dump(
             mode="json",
             include={
-                "data": {"separator", "encoding", "columns"},
+                "data": {"separator", "encoding", "columns", "arrival", "deleted"},
                 "problem": True,
                 "columns": True,
                 "split": True,
@@ -473,6 +482,10 @@ class Settings(Section):
             yield "[problem] clusters: use 2 or more, or 0 to let training choose"
         if problem.target is not None and problem.target in self.columns:
             yield f"[columns.{problem.target!r}]: is the target; the model must not be given it"
+        if self.data.arrival == "merge" and not problem.id_column:
+            yield '[data] arrival: "merge" needs [problem] id_column, which names a row'
+        if self.data.deleted and self.data.deleted in self.columns:
+            yield f"[data] deleted: {self.data.deleted!r} is an input; leave it out of [columns]"
         if self.split.strategy == "time" and not problem.time_column:
             yield '[split] strategy: "time" needs [problem] time_column'
         if self.split.strategy == "group" and not problem.group_column:

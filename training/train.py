@@ -30,13 +30,14 @@ from core.bundle import write_bundle  # noqa: E402
 from core.errors import DriftlessError  # noqa: E402
 from training import jobs  # noqa: E402
 from training.data.dataset import read_data  # noqa: E402
-from training.data.holdout import split_data  # noqa: E402
+from training.data.holdout import list_seen, split_data  # noqa: E402
 from training.documents import to_json  # noqa: E402
 from training.export.artifacts import dump_model, export_with_proof  # noqa: E402
 from training.fit.model import fit_model  # noqa: E402
 from training.fit.selection import choose_model  # noqa: E402
 from training.jobs import Job  # noqa: E402
 from training.judge.comparison import compare_with_champion  # noqa: E402
+from training.judge.doubting import find_doubts  # noqa: E402
 from training.judge.evaluation import evaluate_model  # noqa: E402
 from training.judge.references import build_baseline, choose_golden_rows  # noqa: E402
 from training.judge.report import write_report  # noqa: E402
@@ -60,11 +61,15 @@ def train(job: Job, log: Log) -> Path:
     with log.timed("evaluate"):
         evaluated = evaluate_model(job, data, split, chosen, model, log)
     with log.timed("compare"):
-        compared = compare_with_champion(job, data, split, model, log)
+        compared = compare_with_champion(job, data, split, chosen, model, evaluated, log)
+    with log.timed("doubt"):
+        doubts = find_doubts(job, data, split, chosen, model, evaluated, compared, log)
     with log.timed("baseline"):
         baseline = build_baseline(data, split, model)
         golden = choose_golden_rows(data, split, model)
-    evaluation = describe_evaluation(job, data, split, chosen, model, exported, evaluated, compared)
+    evaluation = describe_evaluation(
+        job, data, split, chosen, model, exported, evaluated, compared, doubts
+    )
     with log.timed("report"):
         report = write_report(job, data, evaluation)
     content = {
@@ -76,10 +81,14 @@ def train(job: Job, log: Log) -> Path:
         files.EVALUATION: to_json(evaluation),
         files.GOLDEN: to_json(golden),
         files.REPORT: report,
+        files.SEEN: list_seen(job, data, split),
     }
     content[files.LINEAGE] = to_json(describe_lineage(job, data, content, log))
     write_bundle(job.output, content)
     log.say(f"decision: {evaluation['decision']['reason']}")
+    for doubt in evaluation["doubts"]:
+        if not doubt["accepted"]:
+            log.say(f"doubt {doubt['name']}: {doubt['sentence']}")
     return job.output
 
 

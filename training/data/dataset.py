@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 
 from core.contract import Contract
 from training.arrays import BoolArray, FloatArray, IntArray
+from training.data.columns import Series
 from training.data.inspection import resolve_contract
 from training.data.sources import read_sources
+from training.data.splits import By, place_entities
 from training.data.tables import check_table, encode_table, encode_target
 from training.jobs import Job
 from training.log import Log
@@ -21,7 +23,11 @@ SUPERVISED = ("binary", "multiclass", "regression")
 
 @dataclass(frozen=True)
 class Data:
-    """The checked table and everything that is read off it, one entry a row."""
+    """The checked table and everything that is read off it, one entry a row.
+
+    `origins` has the place of a row's file among `inputs`, beyond them for labelled rows; `beside`
+    the columns that the contract does not know, as they were read.
+    """
 
     contract: Contract
     frame: pd.DataFrame
@@ -33,6 +39,9 @@ class Data:
     fresh: BoolArray
     quality: Mapping[str, Any]
     inputs: tuple[Mapping[str, Any], ...]
+    origins: IntArray
+    beside: pd.DataFrame
+    ids: NDArray[Any] | None
 
     @property
     def strata(self) -> IntArray | None:
@@ -47,6 +56,15 @@ class Data:
             return None
         return self.positions if strategy == "order" else self.times
 
+    def entities(self, strategy: str, seed: int) -> FloatArray:
+        """Place each row's entity in [0, 1): what keeps to one side of every cut."""
+        return self.place_in(self.matrix, strategy, seed)[0]
+
+    def place_in(self, matrix: FloatArray, strategy: str, seed: int) -> tuple[FloatArray, By]:
+        """Place each row's entity, by rows that any contract encoded, and say what it is."""
+        groups = self.groups if strategy == "group" else None
+        return place_entities(matrix, seed, groups=groups, ids=self.ids, labels=self.labels)
+
     @property
     def truth(self) -> FloatArray | None:
         """Give 1 for known anomalies, 0 for ordinary rows, NaN for the rest; None if none is."""
@@ -59,21 +77,22 @@ class Data:
 def read_data(job: Job, log: Log) -> Data:
     """Read and check the tables; raises DataError with every problem of the table."""
     sources = read_sources(job)
-    frame = sources.join()
+    frame, origins = sources.join()
     contract = resolve_contract(job.settings, frame)
     checked = check_table(frame, contract)
-    fresh_rows = 0
-    if sources.labelled is not None:
-        fresh_rows = len(check_table(sources.labelled, contract).frame)
     table = checked.frame
+    whose = origins[checked.positions]
+    fresh = whose == sources.labelled_origin
     for warning in checked.warnings:
         log.say(f"warning: {warning}")
+    for unread in sources.unread:
+        log.say(f"warning: {unread}; its rows are not in this model")
     labels = None
     if contract.task in SUPERVISED:
         labels = np.asarray(encode_target(table, contract), dtype=np.float64)
     log.say(
-        f"read {len(table)} rows ({fresh_rows} of them fresh), {len(contract.columns)} columns, "
-        f"task {contract.task}"
+        f"read {len(table)} rows ({int(fresh.sum())} of them fresh), "
+        f"{len(contract.columns)} columns, task {contract.task}"
     )
     return Data(
         contract=contract,
@@ -83,10 +102,20 @@ def read_data(job: Job, log: Log) -> Data:
         positions=checked.positions.astype(np.float64),
         times=_read_times(table, contract),
         groups=_read_groups(table, contract),
-        fresh=np.arange(len(table)) >= len(table) - fresh_rows,
-        quality=checked.quality,
+        fresh=fresh,
+        quality={**checked.quality, "unread": [str(what) for what in sources.unread]},
         inputs=sources.files,
+        origins=whose,
+        beside=_take_beside(frame, checked.positions, contract),
+        ids=_read_ids(table, contract),
     )
+
+
+def _take_beside(frame: pd.DataFrame, rows: IntArray, contract: Contract) -> pd.DataFrame:
+    """Take the columns that the contract does not know: one of them may own the rows."""
+    known = {*contract.column_names, contract.target}
+    names = [name for name in frame.columns if name not in known]
+    return frame[names].iloc[rows].reset_index(drop=True)
 
 
 def _read_times(table: pd.DataFrame, contract: Contract) -> FloatArray | None:
@@ -103,9 +132,18 @@ def _read_times(table: pd.DataFrame, contract: Contract) -> FloatArray | None:
 def _read_groups(table: pd.DataFrame, contract: Contract) -> NDArray[Any] | None:
     if contract.group_column is None or contract.group_column not in table.columns:
         return None
-    values = table[contract.group_column]
-    names = values.astype(str).to_numpy(dtype=object)
+    return _names(table[contract.group_column])
+
+
+def _read_ids(table: pd.DataFrame, contract: Contract) -> NDArray[Any] | None:
+    if contract.id_column is None or contract.id_column not in table.columns:
+        return None
+    return _names(table[contract.id_column])
+
+
+def _names(values: Series) -> NDArray[Any]:
+    names: NDArray[Any] = values.astype(str).to_numpy(dtype=object)
     lone = values.isna().to_numpy()
-    # A row without a group is one of its own.
+    # A row without a name is one of its own.
     names[lone] = [f"row {i}" for i in np.flatnonzero(lone)]
     return names

@@ -33,6 +33,7 @@ def fold_rows(job: Job, data: Data, rows: IntArray) -> Folds:
         strata=None if data.strata is None else data.strata[rows],
         order=None if order is None else order[rows],
         groups=data.groups[rows] if strategy == "group" and data.groups is not None else None,
+        places=data.entities(strategy, job.settings.split.seed)[rows],
     )
     if len(rows) <= MANY_ROWS:
         return made
@@ -48,11 +49,13 @@ def make_folds(
     strata: IntArray | None = None,
     order: FloatArray | None = None,
     groups: NDArray[Any] | None = None,
+    places: FloatArray | None = None,
 ) -> list[tuple[IntArray, IntArray]]:
     """Make (train, validation) pairs of positions within the training rows.
 
     With `order` (seconds) each validation block follows its training rows in time; with `groups` no
-    group is on both sides; otherwise folds are random, with each class spread evenly over them.
+    group is on both sides; otherwise folds are random, with each class spread evenly over them and
+    rows of one place (the hash of their entity) together.
     """
     if order is not None:
         positions = np.argsort(order, kind="stable")
@@ -60,7 +63,6 @@ def make_folds(
         return [
             (np.sort(np.concatenate(blocks[: k + 1])), np.sort(blocks[k + 1])) for k in range(folds)
         ]
-    random = np.random.default_rng(seed)
     assigned = np.empty(n, dtype=np.intp)
     if groups is not None:
         _, inverse = np.unique(
@@ -75,11 +77,24 @@ def make_folds(
             load[home[group]] += sizes[group]
         assigned = home[inverse]
     else:
-        offset = 0
-        for stratum in np.unique(strata) if strata is not None else [None]:
-            members = np.arange(n) if stratum is None else np.flatnonzero(strata == stratum)
-            members = random.permutation(members)
-            assigned[members] = (np.arange(len(members)) + offset) % folds
-            offset += len(members)
+        assigned = _deal(n, folds, seed, strata, places)
     pairs = [(np.flatnonzero(assigned != k), np.flatnonzero(assigned == k)) for k in range(folds)]
     return [(train, validation) for train, validation in pairs if len(train) and len(validation)]
+
+
+def _deal(
+    n: int, folds: int, seed: int, strata: IntArray | None, places: FloatArray | None
+) -> IntArray:
+    """Deal entities to folds in random order, class by class; an entity is of its first row's."""
+    random = np.random.default_rng(seed)
+    first, entity = np.arange(n), np.arange(n)
+    if places is not None:
+        _, first, entity = np.unique(places, return_index=True, return_inverse=True)
+    classes = np.zeros(len(first), dtype=np.intp) if strata is None else strata[first]
+    home = np.empty(len(first), dtype=np.intp)
+    offset = 0
+    for stratum in np.unique(classes):
+        members = random.permutation(np.flatnonzero(classes == stratum))
+        home[members] = (np.arange(len(members)) + offset) % folds
+        offset += len(members)
+    return home[entity]

@@ -1,16 +1,19 @@
 """Sets the holdout apart, or refuses a table or a split from which nothing can be learned."""
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
+from core.bundle import Bundle
 from core.errors import TrainingError
+from training.data import seen
 from training.data.dataset import Data
+from training.data.seen import Seen
 from training.data.splits import (
-    ALIKE,
     MIN_CLASS_ROWS,
     Split,
-    measure_likeness,
     split_rows,
 )
 from training.jobs import Job
@@ -32,14 +35,10 @@ def split_data(job: Job, data: Data, log: Log) -> Split:
         strata=data.strata,
         times=data.order(settings.strategy),
         groups=data.groups,
+        ids=data.ids,
+        labels=data.labels,
+        inherited=_read_champions_split(job),
     )
-    if settings.strategy == "random" and data.labels is not None:
-        likeness = measure_likeness(data.labels, classes=data.contract.is_classification)
-        if likeness >= ALIKE:
-            log.say(
-                f"warning: neighbouring rows have like targets (correlation {likeness:.2f}): if "
-                'the rows are in time order, [split] strategy = "order" judges as service will'
-            )
     if len(split.train) < MIN_BASELINE_ROWS:
         raise TrainingError(
             f"the split leaves {len(split.train)} rows to train on; at least {MIN_BASELINE_ROWS} "
@@ -52,6 +51,20 @@ def split_data(job: Job, data: Data, log: Log) -> Split:
         f"held out"
     )
     return split
+
+
+def list_seen(job: Job, data: Data, split: Split) -> bytes:
+    """Record which entities the model is trained on, for the next job's comparison."""
+    places, by = data.place_in(data.matrix, job.settings.split.strategy, seen.SEED)
+    return Seen.of(places[split.train], by).to_bytes()
+
+
+def _read_champions_split(job: Job) -> Mapping[str, Any] | None:
+    """Give how the live model's rows were split, so that every entity stays on its side."""
+    if job.champion is None:
+        return None
+    split = Bundle.from_folder(job.champion).evaluation().get("split")
+    return split if isinstance(split, dict) else None
 
 
 def _check_rows(data: Data, holdout: float) -> None:

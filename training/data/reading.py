@@ -22,8 +22,9 @@ from core.contract import (
     LARGEST_INTEGER,
 )
 from core.contract.cells import BLANKS, MISSING, MISSING_AMONG_NUMBERS
+from core.data_objects import DataObject, recognise
 from core.errors import DataError
-from training.arrays import FloatArray
+from training.arrays import FloatArray, IntArray
 
 SEPARATORS = (",", ";", "\t", "|")
 
@@ -53,10 +54,7 @@ def find_tables(source: Path | str | Iterable[Path | str]) -> list[Path]:
     found: list[Path] = []
     for item in map(Path, sources):
         if item.is_dir():
-            inside = sorted(
-                p for p in item.rglob("*") if p.is_file() and not p.name.startswith(".")
-            )
-            found += [path for path in inside if _is_table_name(path.name)]
+            found += [path for path, what in _look_inside(item) if what.kind == "table"]
         elif item.is_file():
             found.append(item)
         else:
@@ -69,10 +67,20 @@ def find_tables(source: Path | str | Iterable[Path | str]) -> list[Path]:
     return found
 
 
-def _is_table_name(name: str) -> bool:
-    return name.lower().endswith(
-        (".csv", ".tsv", ".txt", ".parquet", ".pq", ".csv.gz", ".tsv.gz", ".gz")
-    )
+def find_unread(source: Path) -> list[DataObject]:
+    """List the files of a folder whose rows cannot be read, each with what to do about it."""
+    if not source.is_dir():
+        return []
+    return [what for _, what in _look_inside(source) if what.kind == "unread"]
+
+
+def _look_inside(folder: Path) -> list[tuple[Path, DataObject]]:
+    """List a folder's files by path, each with what `core.data_objects` takes it for."""
+    inside = sorted(path for path in folder.rglob("*") if path.is_file())
+    return [
+        (path, recognise(path.relative_to(folder).as_posix(), path.stat().st_size))
+        for path in inside
+    ]
 
 
 def read_table(
@@ -82,7 +90,20 @@ def read_table(
     encoding: str = "",
     columns: Sequence[str] = (),
 ) -> pd.DataFrame:
+    """Read one table from files or folders; see `read_files`."""
+    return read_files(source, separator=separator, encoding=encoding, columns=columns)[0]
+
+
+def read_files(
+    source: Path | str | Iterable[Path | str],
+    *,
+    separator: str = "",
+    encoding: str = "",
+    columns: Sequence[str] = (),
+) -> tuple[pd.DataFrame, IntArray]:
     """Read one table from files or folders of CSV (also gzipped) and Parquet.
+
+    Gives the rows, and for each the position of its file among `find_tables(source)`.
 
     Separator and encoding are found out unless given; `columns` names the columns of CSV files
     without a header. Values are typed by looking at every row: whole numbers, numbers, or text;
@@ -91,23 +112,28 @@ def read_table(
     """
     texts: list[pa.Table] = []
     frames: list[pd.DataFrame] = []
+    from_texts: list[IntArray] = []
+    places: list[IntArray] = []
     decimal_commas = False
-    for path in find_tables(source):
+    for place, path in enumerate(find_tables(source)):
         content = _read_bytes(path)
         if content[:4] == b"PAR1":
             frames.append(_read_parquet(path, content))
+            places.append(np.full(len(frames[-1]), place, dtype=np.intp))
             continue
         text = _to_utf8(path, content, encoding)
         used = separator or find_separator(text[:_SAMPLE_BYTES].decode("utf-8", "ignore"))
         decimal_commas |= used != ","
         texts.append(_read_csv(path, text, used, columns))
+        from_texts.append(np.full(len(texts[-1]), place, dtype=np.intp))
     if texts:
         joined = pa.concat_tables(texts, promote_options="default")
         frames.insert(0, _type_columns(joined, decimal_commas))
+    whose = np.concatenate([*from_texts, *places])
     filled = [frame for frame in frames if len(frame)] or frames[:1]
     if len(filled) == 1:
-        return filled[0]
-    return pd.concat(filled, ignore_index=True)
+        return filled[0], whose
+    return pd.concat(filled, ignore_index=True), whose
 
 
 def _read_bytes(path: Path) -> bytes:

@@ -1,12 +1,14 @@
 """Splits that do not leak: the holdout by strata, time or group.
 
-Membership comes from a hash of the row's encoded vector, not from its position: the rows with the
-lowest hashes of each class are held out. A row that is held out today is held out tomorrow, when
-the table has grown, and in the next model's job, so that champion and challenger can meet on rows
-that neither has seen. The cut is kept in the bundle and `unseen_by` reads it back.
+Membership comes from a hash of the row's entity, not from its position: of its group where the
+split is by group, else of its id, else of its encoded vector. The entities with the lowest hashes
+are held out. The cut is kept in the bundle and the next job takes it over, so that an entity stays
+on one side for ever: in the holdout, in the folds (`training.data.folds`), in the comparison with
+the champion.
 """
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -16,13 +18,13 @@ from numpy.typing import NDArray
 from core.errors import TrainingError
 from training.arrays import BoolArray, FloatArray, IntArray
 from training.data.hashing import hash_rows, hash_values, place_rows
+from training.doubts.copies import are_copies
 
 Strategy = Literal["random", "time", "order", "group"]
+By = Literal["group", "id", "row", "case"]
 MIN_HOLDOUT_ROWS = 3
 MIN_CLASS_ROWS = 4
 MIN_TRAIN_ROWS = 6
-# From this likeness of neighbours' labels on, a random split tells the future too well.
-ALIKE = 0.2
 
 
 @dataclass(frozen=True)
@@ -35,24 +37,6 @@ class Split:
     record: Mapping[str, Any]
 
 
-def measure_likeness(labels: FloatArray, *, classes: bool) -> float:
-    """Measure how alike the labels of neighbouring rows are: 0 as if shuffled, 1 the same.
-
-    For classes the share of equal neighbours beyond chance, for numbers the correlation of their
-    ranks at lag one; 0 where that is within what chance gives so many rows.
-    """
-    n = len(labels)
-    if n < 2 or float(np.ptp(labels)) == 0.0:
-        return 0.0
-    if classes:
-        chance = float(((np.unique(labels, return_counts=True)[1] / n) ** 2).sum())
-        likeness = (float((labels[1:] == labels[:-1]).mean()) - chance) / (1.0 - chance)
-    else:
-        ranks = np.argsort(np.argsort(labels, kind="stable"), kind="stable").astype(np.float64)
-        likeness = float(np.corrcoef(ranks[1:], ranks[:-1])[0, 1])
-    return likeness if likeness > 4.0 / np.sqrt(n) else 0.0
-
-
 def split_rows(
     matrix: FloatArray,
     *,
@@ -62,20 +46,25 @@ def split_rows(
     strata: IntArray | None = None,
     times: FloatArray | None = None,
     groups: NDArray[Any] | None = None,
+    ids: NDArray[Any] | None = None,
+    labels: FloatArray | None = None,
+    inherited: Mapping[str, Any] | None = None,
 ) -> Split:
     """Split into training and holdout rows.
 
     `strata` are class indices (random only); `times` are seconds (strategy "order": the positions
-    of the rows), `groups` any values; each has one entry a row. Raises TrainingError if a side
-    would be too small to mean anything.
+    of the rows), `groups` and `ids` any values, `labels` the target; each has one entry a row.
+    `inherited` is the record of the champion's split, whose cut is kept where it fits. Raises
+    TrainingError if a side would be too small to mean anything.
     """
     n = len(matrix)
     if strategy in ("time", "order"):
         split = _split_by_time(strategy, holdout, times)
     elif strategy == "group":
-        split = _split_by_group(n, holdout, seed, groups)
+        split = _split_by_group(n, holdout, seed, groups, inherited or {})
     else:
-        split = _split_at_random(matrix, holdout, seed, strata)
+        places, by = place_entities(matrix, seed, ids=ids, labels=labels)
+        split = _split_at_random(places, by, holdout, seed, strata, inherited or {})
     if len(split.holdout) < MIN_HOLDOUT_ROWS or len(split.train) < MIN_TRAIN_ROWS:
         raise TrainingError(
             f"{n} usable rows leave {len(split.train)} to train on and {len(split.holdout)} held "
@@ -85,6 +74,29 @@ def split_rows(
     return split
 
 
+def place_entities(
+    matrix: FloatArray,
+    seed: int,
+    *,
+    groups: NDArray[Any] | None = None,
+    ids: NDArray[Any] | None = None,
+    labels: FloatArray | None = None,
+) -> tuple[FloatArray, By]:
+    """Place each row's entity in [0, 1) by a hash, and say what the entity is.
+
+    Rows with equal vectors are one entity drawn often, unless their answers differ as the target's
+    noise has it: then each is a case of its own.
+    """
+    if groups is not None:
+        return hash_values(groups, seed), "group"
+    if ids is not None:
+        return hash_values(ids, seed), "id"
+    together = hash_rows(matrix, seed)
+    if len(np.unique(together)) < 0.5 * len(matrix) and not are_copies(together, labels):
+        return place_rows(matrix, seed, apart=True), "case"
+    return together, "row"
+
+
 def unseen_by(
     record: Mapping[str, Any],
     matrix: FloatArray,
@@ -92,6 +104,7 @@ def unseen_by(
     strata: IntArray | None = None,
     times: FloatArray | None = None,
     groups: NDArray[Any] | None = None,
+    ids: NDArray[Any] | None = None,
 ) -> BoolArray:
     """Say which rows the model whose split `record` is given cannot have been trained on.
 
@@ -105,7 +118,13 @@ def unseen_by(
         if groups is None:
             return np.zeros(len(matrix), dtype=bool)
         return hash_values(groups, seed) < float(record["cut"])
-    places = place_rows(matrix, seed, apart=record["duplicates"] == "apart")
+    by = record.get("by") or ("case" if record.get("duplicates") == "apart" else "row")
+    if by == "id":
+        if ids is None:
+            return np.zeros(len(matrix), dtype=bool)
+        places = hash_values(ids, seed)
+    else:
+        places = place_rows(matrix, seed, apart=by == "case")
     cuts = np.asarray(record["cuts"], dtype=np.float64)
     which = np.zeros(len(matrix), dtype=np.intp) if len(cuts) == 1 or strata is None else strata
     known = (which >= 0) & (which < len(cuts))
@@ -113,38 +132,82 @@ def unseen_by(
 
 
 def _split_at_random(
-    matrix: FloatArray, holdout: float, seed: int, strata: IntArray | None
+    places: FloatArray,
+    by: By,
+    holdout: float,
+    seed: int,
+    strata: IntArray | None,
+    inherited: Mapping[str, Any],
 ) -> Split:
-    n = len(matrix)
-    together = hash_rows(matrix, seed)
-    # A table of few distinct rows is a table of counts: its equal rows are different cases, not
-    # copies.
-    apart = len(np.unique(together)) < 0.5 * n
-    places = place_rows(matrix, seed, apart=apart)
+    n = len(places)
     which = np.zeros(n, dtype=np.intp) if strata is None else strata
-    cuts = []
-    held = np.zeros(n, dtype=bool)
-    for stratum in range(int(which.max()) + 1 if n else 1):
-        members = np.flatnonzero(which == stratum)
-        if len(members) == 0:
-            cuts.append(0.0)
-            continue
-        ordered = np.sort(places[members])
-        size = round(holdout * len(members))
-        if len(members) > 1:
-            size = min(max(size, 1), len(members) - 1)
-        cut = float(ordered[size]) if size < len(ordered) else 1.0
-        cuts.append(cut)
-        held[members] = places[members] < cut
     record = {
         "strategy": "random",
         "seed": seed,
         "holdout": holdout,
+        "by": by,
         "stratified": strata is not None,
-        "duplicates": "apart" if apart else "together",
-        "cuts": cuts,
     }
-    return Split(np.flatnonzero(~held), np.flatnonzero(held), np.arange(n), record)
+    cuts = _inherit_cuts(record, places, which, inherited)
+    if cuts is None and by == "id":
+        # One cut for all classes, so that an entity whose answer changes stays where it is.
+        whole = _cut_strata(places, np.zeros(n, dtype=np.intp), holdout)
+        cuts = whole * (int(which.max()) + 1 if n else 1)
+        if not _is_fair(places, which, cuts, holdout):
+            cuts = None
+    if cuts is None:
+        cuts = _cut_strata(places, which, holdout)
+    held = places < np.asarray(cuts)[which]
+    units = np.arange(n)
+    if by == "row":
+        units = np.unique(places, return_inverse=True)[1].astype(np.intp)
+    return Split(np.flatnonzero(~held), np.flatnonzero(held), units, {**record, "cuts": cuts})
+
+
+def _cut_strata(places: FloatArray, which: IntArray, holdout: float) -> list[float]:
+    """Give for each class the place below which its share of rows is held out."""
+    cuts = []
+    for stratum in range(int(which.max()) + 1 if len(which) else 1):
+        ordered = np.sort(places[which == stratum])
+        if len(ordered) == 0:
+            cuts.append(0.0)
+            continue
+        size = round(holdout * len(ordered))
+        if len(ordered) > 1:
+            size = min(max(size, 1), len(ordered) - 1)
+        cuts.append(float(ordered[size]) if size < len(ordered) else 1.0)
+    return cuts
+
+
+def _inherit_cuts(
+    record: Mapping[str, Any],
+    places: FloatArray,
+    which: IntArray,
+    inherited: Mapping[str, Any],
+) -> list[float] | None:
+    """Give the champion's cuts, if its split was made in the same way and still serves."""
+    if any(inherited.get(name) != value for name, value in record.items()):
+        return None
+    cuts = [float(cut) for cut in inherited["cuts"]]
+    if len(cuts) != (int(which.max()) + 1 if len(which) else 1):
+        return None
+    return cuts if _is_fair(places, which, cuts, float(record["holdout"])) else None
+
+
+def _is_fair(places: FloatArray, which: IntArray, cuts: Sequence[float], holdout: float) -> bool:
+    """Say whether every class has about its share of rows on both sides."""
+    held = places < np.asarray(cuts)[which]
+    for stratum in range(len(cuts)):
+        rows = int((which == stratum).sum())
+        if rows == 0:
+            continue
+        expected, spread = holdout * rows, math.sqrt(holdout * (1.0 - holdout) * rows)
+        count = int(held[which == stratum].sum())
+        if not 1 <= count < rows or abs(count - expected) > 5.0 * spread + 1.0:
+            return False
+        if count < 0.5 * expected:
+            return False
+    return True
 
 
 def _split_by_time(strategy: Strategy, holdout: float, times: FloatArray | None) -> Split:
@@ -169,7 +232,13 @@ def _split_by_time(strategy: Strategy, holdout: float, times: FloatArray | None)
     return Split(np.flatnonzero(~held), np.flatnonzero(held), rank // length, record)
 
 
-def _split_by_group(n: int, holdout: float, seed: int, groups: NDArray[Any] | None) -> Split:
+def _split_by_group(
+    n: int,
+    holdout: float,
+    seed: int,
+    groups: NDArray[Any] | None,
+    inherited: Mapping[str, Any],
+) -> Split:
     if groups is None:
         raise TrainingError(
             'split strategy "group" needs a group column: set [problem] group_column, '
@@ -184,7 +253,14 @@ def _split_by_group(n: int, holdout: float, seed: int, groups: NDArray[Any] | No
         )
     reached = np.cumsum(sizes)
     last = int(np.argmin(np.abs(reached - holdout * n)[:-1]))  # groups whose rows come closest
+    record = {"strategy": "group", "seed": seed, "holdout": holdout, "by": "group"}
     cut = float(distinct[last + 1])
+    if all(inherited.get(name) == value for name, value in record.items()):
+        kept = float(inherited["cut"])
+        groups_held = int((distinct < kept).sum())
+        share = float((places < kept).mean())
+        if 1 <= groups_held < len(distinct) and 0.5 * holdout <= share <= 1.0 - 0.5 * (1 - holdout):
+            cut = kept
     held = places < cut
-    record = {"strategy": "group", "seed": seed, "holdout": holdout, "cut": cut}
+    record["cut"] = cut
     return Split(np.flatnonzero(~held), np.flatnonzero(held), inverse.astype(np.intp), record)

@@ -201,7 +201,7 @@ def _difference(
 ) -> FloatArray:
     mine, theirs = answers[held][:, None], answers[neighbours]
     if classes:
-        return (mine != theirs).astype(np.float64)
+        return np.asarray(mine != theirs, dtype=np.float64)
     squared: FloatArray = (mine - theirs) ** 2
     return squared
 

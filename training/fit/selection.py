@@ -70,12 +70,15 @@ def choose_model(job: Job, data: Data, split: Split, log: Log) -> Chosen:
         best = searched.best
         candidate = competing[best.candidate]
         outputs: list[FloatArray] = list(searched.outputs or ())
-        if contract.is_classification and searched.outputs is None:
+        if isinstance(objective, LabelledObjective) and searched.outputs is None:
             outputs = [objective.evaluate(candidate.build(best.params), *fold) for fold in folds]
     _publish(objective.name, best.score, objective.lower_is_better)
-    if not isinstance(objective, LabelledObjective) or contract.task == "regression":
+    if not isinstance(objective, LabelledObjective):
         return Chosen(searched, metric, candidate, None, None, rows, False)
     validations = [validation for _, validation in folds]
+    if contract.task == "regression":
+        answered = rows[np.concatenate(validations)]
+        return Chosen(searched, metric, candidate, np.vstack(outputs), None, answered, False)
     plain = [out[:, : objective.classes] for out in outputs]
     adjusted = objective.calibrated(outputs, validations)
     labels = objective.labels[np.concatenate(validations)]

@@ -12,7 +12,9 @@ from core.bundle import Bundle
 from core.contract import Contract
 from core.engine import load_engine, read_header
 from training.arrays import Answer, BoolArray, FloatArray, IntArray
+from training.data import seen
 from training.data.dataset import Data
+from training.data.seen import Seen
 from training.data.splits import Split, unseen_by
 from training.data.tables import encode_table
 from training.export.sessions import open_onnx
@@ -27,6 +29,7 @@ class Champion:
     lineage: dict[str, Any]
     answer: Answer
     threshold: float | None
+    seen: Seen | None
 
     @property
     def run(self) -> str:
@@ -50,6 +53,7 @@ def load_champion(folder: Path) -> Champion:
         lineage=opened.lineage(),
         answer=answer,
         threshold=header.threshold,
+        seen=Seen.from_bytes(opened.file(files.SEEN)) if files.SEEN in opened else None,
     )
 
 
@@ -93,14 +97,20 @@ def encode_for(champion: Champion, data: Data, rows: IntArray) -> FloatArray:
 
 
 def find_unseen(champion: Champion, data: Data, split: Split) -> BoolArray:
-    """Say which holdout rows the champion was not trained on, by the cut that its bundle keeps.
+    """Say of each row of the table whether the champion cannot have been trained on it.
 
-    Whether a repeated row was held out may depend on how often it came before, so all rows are
-    asked.
+    The champion's record of what it was trained on says so; by a bundle without one, only rows of
+    the holdout are known to be unseen, by the cut that the bundle keeps.
     """
     if not champion.split:
-        return np.zeros(len(split.holdout), dtype=bool)
+        return np.zeros(len(data.frame), dtype=bool)
+    strategy = str(champion.split["strategy"])
     every = np.arange(len(data.frame))
+    matrix = encode_for(champion, data, every)
+    if champion.seen is not None:
+        places, by = data.place_in(matrix, strategy, seen.SEED)
+        if by == champion.seen.by:
+            return champion.seen.excludes(places)
     strata = data.strata
     if strata is not None and champion.contract.classes != data.contract.classes:
         names = champion.contract.classes
@@ -108,9 +118,11 @@ def find_unseen(champion: Champion, data: Data, split: Split) -> BoolArray:
         strata = np.asarray(codes, dtype=np.intp)[strata]
     unseen = unseen_by(
         champion.split,
-        encode_for(champion, data, every),
+        matrix,
         strata=strata,
-        times=data.order(str(champion.split["strategy"])),
+        times=data.order(strategy),
         groups=data.groups,
+        ids=data.ids,
     )
-    return unseen[split.holdout]
+    unseen[split.train] = False
+    return unseen

@@ -1,5 +1,6 @@
 """Two models on the same rows: a paired bootstrap of the challenger's advantage."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -9,7 +10,13 @@ import numpy as np
 from core.settings import METRICS
 from training import metrics
 from training.arrays import BoolArray, FloatArray, IntArray
-from training.judge.intervals import Interval, draw_weights, interval_of, replicates_for
+from training.judge.intervals import (
+    Interval,
+    draw_weights,
+    interval_of,
+    number_or_none,
+    replicates_for,
+)
 from training.metrics import DETECTION, Answers
 
 Measure: TypeAlias = Callable[[FloatArray], FloatArray]
@@ -19,7 +26,11 @@ ROUNDING = 1e-9
 
 @dataclass(frozen=True)
 class Duel:
-    """Both models' score on the same rows, and the challenger's advantage (positive is better)."""
+    """Both models' score on the same rows, and the challenger's advantage (positive is better).
+
+    `units` is how many independent units the rows are, `error` the advantage's standard error over
+    resamples of them, `favourable` the share of resamples that favour the challenger.
+    """
 
     metric: str
     rows: int
@@ -27,6 +38,8 @@ class Duel:
     challenger: Interval
     advantage: Interval
     favourable: float
+    units: int
+    error: float
 
     def to_dict(self) -> dict[str, Any]:
         """Give JSON-ready members."""
@@ -37,6 +50,8 @@ class Duel:
             "challenger": self.challenger.to_dict(),
             "advantage": self.advantage.to_dict(),
             "favourable": self.favourable,
+            "units": self.units,
+            "error": number_or_none(self.error),
         }
 
 
@@ -107,6 +122,8 @@ def duel_measures(
         interval_of(ours, all_ours),
         interval_of(float(_without_rounding(np.asarray([sign * (ours - theirs)]))[0]), gaps),
         favourable,
+        len(np.unique(units)),
+        float(known.std()) if len(known) > 1 else math.nan,
     )
 
 

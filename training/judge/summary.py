@@ -1,11 +1,12 @@
 """evaluation.json: what the gates, the registry, the monitor and the report read."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from core.settings import METRICS
 from training.data.dataset import Data
 from training.data.splits import Split
+from training.doubts import Doubt
 from training.export.artifacts import ExportedModel
 from training.fit.model import Model
 from training.fit.selection import Chosen
@@ -25,6 +26,7 @@ def describe_evaluation(
     exported: ExportedModel,
     evaluated: Evaluated,
     compared: Compared,
+    doubts: Sequence[Doubt],
 ) -> dict[str, Any]:
     """Make evaluation.json: what the gates, the registry, the monitor and the report read."""
     task, searched = model.contract.task, chosen.searched
@@ -33,7 +35,9 @@ def describe_evaluation(
         champion = {
             "run": compared.champion.run,
             "everything": compared.everything.to_dict() if compared.everything else None,
+            "held": compared.held.to_dict() if compared.held else None,
             "fresh": compared.fresh.to_dict() if compared.fresh else None,
+            "mismatch": compared.mismatch or None,
             "lucky_rate": LUCKY_RATE,
         }
     return {
@@ -52,7 +56,12 @@ def describe_evaluation(
         "candidates": [trial.to_dict() for trial in searched.trials],
         "search_stopped_early": searched.stopped_early,
         "champion": champion,
+        "nothing": compared.nothing.to_dict() if compared.nothing else None,
         "decision": compared.decision.to_dict(),
+        "doubts": [
+            {**doubt.to_dict(), "accepted": doubt.name in job.settings.gates.accepted}
+            for doubt in doubts
+        ],
         "rows": {
             "total": len(data.frame),
             "train": len(split.train),

@@ -49,14 +49,14 @@ def test_copies_of_a_row_stay_on_one_side() -> None:
     split = split_rows(distinct, strategy="random", holdout=0.25, seed=7)
     held = set(split.holdout)
     assert all((2 * i in held) == (2 * i + 1 in held) for i in range(200))
-    assert split.record["duplicates"] == "together"
+    assert split.record["by"] == "row"
 
 
 def test_a_table_of_few_distinct_rows_is_still_split_by_rows() -> None:
     """Equal rows of a table of counts are different cases: they land on both sides."""
     matrix = np.random.default_rng(0).integers(0, 2, size=(400, 3)).astype(float)
     split = split_rows(matrix, strategy="random", holdout=0.25, seed=7)
-    assert split.record["duplicates"] == "apart"
+    assert split.record["by"] == "case"
     assert len(split.holdout) == 100
     assert len(np.unique(matrix[split.holdout], axis=0)) == 8
 

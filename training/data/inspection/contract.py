@@ -1,6 +1,6 @@
 """The contract of a table: inferred as a whole, or completed where project.toml declares it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import pandas as pd
@@ -8,7 +8,8 @@ import pandas as pd
 from core.contract import Column, Contract, Task
 from core.errors import DataError
 from core.settings import Settings
-from training.data.columns import count_duplicates, is_blank
+from training.arrays import FloatArray
+from training.data.columns import coerce_column, count_duplicates, is_blank, spell_value
 from training.data.inspection.categories import learn_categories
 from training.data.inspection.columns import inspect_column
 from training.data.inspection.findings import ColumnFinding, Findings, Role
@@ -18,6 +19,9 @@ from training.data.inspection.target import infer_classes, infer_task, label_cod
 from training.data.reading import WRITTEN
 from training.data.splits import MIN_CLASS_ROWS
 from training.data.splits import Strategy as SplitStrategy
+from training.data.variables import as_variable
+from training.doubts import Doubt, Variable
+from training.doubts.knowers import find_knowers
 
 
 def infer_contract(
@@ -61,7 +65,15 @@ def infer_contract(
         for name in frame.columns
     ]
     findings = [_add_note(found, frame.attrs.get(WRITTEN, {})) for found in findings]
-    findings = assign_roles(labelled, findings, explicit=set(roles.values()))
+    variables = list_variables(labelled, findings)
+    findings = assign_roles(
+        labelled,
+        findings,
+        explicit=set(roles.values()),
+        variables=variables,
+        labels=labels,
+        classes=task != "regression",
+    )
     found_by_role = {
         found.role: found.name for found in findings if found.role in ("id", "time", "group")
     }
@@ -82,7 +94,7 @@ def infer_contract(
     elif "group" in found_by_role:
         split = "group"
     elif labels is not None:
-        is_ordered, about_order = judge_order(labelled, findings, labels, task)
+        is_ordered, about_order = judge_order(variables, labels, task)
         split = "order" if is_ordered else "random"
     contract = Contract(
         task=task,
@@ -94,8 +106,51 @@ def infer_contract(
         group_column=found_by_role.get("group"),
         id_column=found_by_role.get("id"),
     )
-    warnings = (*about_order, *_warn_about_table(frame, labelled, contract, counts, duplicates))
-    return contract, Findings(len(frame), tuple(findings), duplicates, split, counts, warnings)
+    doubts = _find_doubts(labelled, contract, variables, labels)
+    findings = [_add_doubts(found, doubts) for found in findings]
+    warnings = (
+        *about_order,
+        *(doubt.sentence for doubt in doubts if len(doubt.columns) != 1),
+        *_warn_about_table(frame, labelled, contract, counts, duplicates),
+    )
+    found = Findings(len(frame), tuple(findings), duplicates, split, counts, warnings, doubts)
+    return contract, found
+
+
+def list_variables(frame: pd.DataFrame, findings: Sequence[ColumnFinding]) -> list[Variable]:
+    """Give every column with values but the target as plain float64."""
+    return [
+        as_variable(found.name, coerce_column(frame[found.name], found.column), found.column.type)
+        for found in findings
+        if found.column is not None and found.role != "target"
+    ]
+
+
+def _find_doubts(
+    frame: pd.DataFrame,
+    contract: Contract,
+    variables: Sequence[Variable],
+    labels: FloatArray | None,
+) -> tuple[Doubt, ...]:
+    """Find the columns for which the training job would hold a model back."""
+    if labels is None:
+        return ()
+    classes: list[str] = []
+    if contract.is_classification and contract.target is not None:
+        # In the order in which they appear, as `label_codes` counts them.
+        classes = [str(name) for name in frame[contract.target].map(spell_value).unique()]
+    given = set(contract.column_names)
+    inputs = [variable for variable in variables if variable.name in given]
+    return tuple(find_knowers(inputs, labels, classes=classes))
+
+
+def _add_doubts(finding: ColumnFinding, doubts: Sequence[Doubt]) -> ColumnFinding:
+    notes = [
+        doubt.sentence.removeprefix(f"{finding.name!r} ")
+        for doubt in doubts
+        if doubt.columns == (finding.name,)
+    ]
+    return replace(finding, warnings=(*notes, *finding.warnings)) if notes else finding
 
 
 def resolve_contract(settings: Settings, frame: pd.DataFrame) -> Contract:

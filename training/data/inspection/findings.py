@@ -6,6 +6,7 @@ from typing import Any, Literal, TypeAlias
 
 from core.contract import Column
 from training.data.splits import Strategy as SplitStrategy
+from training.doubts import Doubt
 
 Role: TypeAlias = Literal["input", "target", "id", "time", "group", "left out"]
 
@@ -44,6 +45,7 @@ class Findings:
     split: SplitStrategy
     classes: Mapping[str, int] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    doubts: tuple[Doubt, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Write the findings as JSON-ready members."""
@@ -53,6 +55,7 @@ class Findings:
             "split": self.split,
             "classes": dict(self.classes),
             "warnings": list(self.warnings),
+            "doubts": [doubt.to_dict() for doubt in self.doubts],
             "columns": [
                 {
                     "name": found.name,

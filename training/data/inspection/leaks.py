@@ -40,12 +40,6 @@ def find_leak(
     few = distinct <= max(2 * classes, classes + 2)
     if few and len(np.unique(codes + 1j * targets)) == distinct:
         return "tells the target in every row: a copy of it, or known only after it", True
-    if kind in ("number", "integer") and distinct > 2 * classes and classes == 2:
-        area = _rank_area(codes, targets)
-        if area >= 0.995:
-            return (
-                f"tells the target almost alone (ROC-AUC {area:.3f}): is it known when predicting?"
-            ), False
     return "", False
 
 
@@ -68,19 +62,4 @@ def _compare_numbers(codes: FloatArray, targets: FloatArray) -> tuple[str, bool]
     correlation = abs(float(np.corrcoef(codes, targets)[0, 1]))
     if correlation > 1 - 1e-9:
         return "is the target in other units: a copy of it", True
-    ranks = abs(float(np.corrcoef(pd.Series(codes).rank(), pd.Series(targets).rank())[0, 1]))
-    if max(correlation, ranks) >= 0.999:
-        return (
-            f"tells the target almost alone (correlation {correlation:.4f}): known beforehand?",
-            False,
-        )
     return "", False
-
-
-def _rank_area(codes: FloatArray, targets: FloatArray) -> float:
-    """Give the ROC-AUC of a column as it stands, in the better of its two directions."""
-    ranks = pd.Series(codes).rank().to_numpy()
-    positive = targets == targets.max()
-    ones, zeros = int(positive.sum()), int((~positive).sum())
-    area = (ranks[positive].sum() - ones * (ones + 1) / 2) / (ones * zeros)
-    return float(max(area, 1 - area))

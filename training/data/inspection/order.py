@@ -3,22 +3,22 @@
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from core.contract import Task
 from training.arrays import FloatArray
-from training.data.columns import coerce_column
-from training.data.inspection.findings import ColumnFinding
-from training.data.splits import ALIKE, measure_likeness
+from training.doubts import Variable
+from training.doubts.order import (
+    ALIKE,
+    MIN_ROWS,
+    find_sorting,
+    is_sorted_by_target,
+    measure_likeness,
+)
 
 
 def judge_order(
-    frame: pd.DataFrame,
-    findings: Sequence[ColumnFinding],
-    labels: FloatArray,
-    task: Task,
+    variables: Sequence[Variable], labels: FloatArray, task: Task
 ) -> tuple[bool, list[str]]:
     """Say whether the rows are in the order of time, though no column says so, and what to know.
 
@@ -27,35 +27,18 @@ def judge_order(
     """
     classes = task != "regression"
     likeness = measure_likeness(labels, classes=classes)
-    if likeness < ALIKE or len(labels) < 200:
+    if likeness < ALIKE or len(labels) < MIN_ROWS:
         return False, []
     alike = f"neighbouring rows have like targets (correlation {likeness:.2f})"
-    if classes:  # a fifth is what the last fold or the holdout is left with
-        known = len(np.unique(labels))
-        by_target = any(len(np.unique(part)) < known for part in np.array_split(labels, 5))
-    else:
-        by_target = float(np.mean(labels[1:] >= labels[:-1])) > 0.95
-    if by_target:
+    if is_sorted_by_target(labels, classes=classes):
         return False, [f"{alike}: the table is sorted by its target, or its start and end differ"]
-    for finding in findings:
-        if finding.role == "target" or finding.distinct < 2 or finding.distinct > len(labels) // 2:
-            continue
-        codes = pd.factorize(frame[finding.name])[0]
-        if int((codes[1:] != codes[:-1]).sum()) < 2 * finding.distinct:
-            name = finding.name
-            return False, [
-                f"{alike} and the table is sorted by {name!r}: if that is time, set time_column = "
-                f'"{name}" and [split] strategy = "time"; if its values own their rows, '
-                f'group_column and "group"'
-            ]
-    for finding in findings:
-        if finding.column and finding.role == "input" and finding.type in ("number", "integer"):
-            values = coerce_column(frame[finding.name], finding.column)
-            if is_sorted(values) or is_sorted(-values):
-                return False, [
-                    f"{alike} and the table is sorted by {finding.name!r}: if that is time, set "
-                    f'time_column = "{finding.name}" and [split] strategy = "time"'
-                ]
+    sorting = find_sorting(variables, len(labels))
+    if sorting is not None:
+        return False, [
+            f"{alike} and the table is sorted by {sorting!r}: if that is time, set time_column = "
+            f'"{sorting}" and [split] strategy = "time"; if its values own their rows, '
+            'group_column and "group"'
+        ]
     return True, [
         f"{alike}, as rows in time order have: the last rows judge. If their order means nothing, "
         'set [split] strategy = "random"'

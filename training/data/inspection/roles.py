@@ -1,14 +1,18 @@
 """The roles of columns: which one names the row, when it happened, and whom it belongs to."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pandas as pd
 
+from training.arrays import FloatArray
 from training.data.columns import coerce_column, order_values
 from training.data.inspection.columns import ID_NAME, IDENTIFIER_NOTE
 from training.data.inspection.findings import ColumnFinding, Role
 from training.data.inspection.order import is_sorted
+from training.doubts import Variable
+from training.doubts.owners import find_owners
 
 _GROUP_NAME = re.compile(
     r"^(customer|client|user|patient|subject|account|person|member|household|device|machine|sensor"
@@ -29,7 +33,13 @@ _EPOCH_SECONDS = (5e8, 2.5e9)
 
 
 def assign_roles(
-    frame: pd.DataFrame, findings: list[ColumnFinding], explicit: set[Role]
+    frame: pd.DataFrame,
+    findings: list[ColumnFinding],
+    *,
+    explicit: set[Role],
+    variables: Sequence[Variable],
+    labels: FloatArray | None,
+    classes: bool,
 ) -> list[ColumnFinding]:
     """Keep one id, and find the time and the group where none was named."""
     found = _keep_one(findings, "id") if "id" not in explicit else _keep_none(findings, "id")
@@ -39,8 +49,8 @@ def assign_roles(
             _with_role(f, "time", "orders the rows in time") if f.name == time else f for f in found
         ]
     if "group" not in explicit:
-        group = _find_group(frame, found)
-        note = "rows of one value belong together and stay on one side of the split"
+        group, why = _find_group(frame, found, variables, labels, classes)
+        note = f"{why}: rows of one value belong together and stay on one side of the split"
         found = [_with_role(f, "group", note) if f.name == group else f for f in found]
     return found
 
@@ -88,12 +98,28 @@ def _find_time(frame: pd.DataFrame, findings: list[ColumnFinding]) -> str | None
     return None
 
 
-def _find_group(frame: pd.DataFrame, findings: list[ColumnFinding]) -> str | None:
-    """Find the column of repeated owners of rows: customers, machines, patients."""
+def _find_group(
+    frame: pd.DataFrame,
+    findings: list[ColumnFinding],
+    variables: Sequence[Variable],
+    labels: FloatArray | None,
+    classes: bool,
+) -> tuple[str | None, str]:
+    """Find the column of repeated owners of rows (customers, machines, patients), and say why.
+
+    By what rows of one value share, whatever the name; else by the name.
+    """
     rows = len(frame)
+    if labels is not None:
+        without = [f.name for f in findings if f.role in ("time", "target")]
+        owners = find_owners(variables, labels, classes=classes, without=without)
+        taken = {f.name for f in findings if f.role in ("input", "left out")}
+        for owner in owners:
+            if owner.name in taken:
+                return owner.name, owner.explain()
     for finding in findings:
         repeated = 20 <= finding.distinct <= 0.9 * rows and finding.distinct >= 0.01 * rows
         usable = finding.role == "input" and finding.type in ("integer", "category")
         if usable and repeated and _GROUP_NAME.match(finding.name):
-            return finding.name
-    return None
+            return finding.name, "is named like what owns rows"
+    return None, ""

@@ -1,0 +1,306 @@
+"""How files make one table: they add up, the newest is the table, or rows are merged by an id.
+
+`[data] arrival` says which. What came must fit what is said: a full export a day that is taken for
+new rows puts every customer on both sides of the holdout, and the score of a model that learned
+them by heart looks perfect. So a claim that the ids refute stops the run, with the figures.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from core.contract.cells import TRUE_WORDS
+from core.errors import DataError
+from training.arrays import BoolArray, IntArray
+from training.data.columns import Series
+
+Arrival = Literal["append", "snapshot", "merge"]
+
+MIN_IDS = 5
+KNOWN_AGAIN = 0.02  # of a file's ids that other files have with other values: more are no new rows
+FULL_EXPORT = 0.5
+NEW_SNAPSHOT = 0.1
+CASES = 0.5  # distinct rows of a file, as a share: fewer make a table of counts
+
+
+@dataclass(frozen=True)
+class Arrived:
+    """The rows that count, in the order in which they were read, and what became of each file.
+
+    `files` has a row's place among `names`; `counts` says for each file how many rows it brought,
+    how many count, and why the others do not.
+    """
+
+    table: pd.DataFrame
+    files: IntArray
+    names: tuple[str, ...]
+    counts: tuple[Mapping[str, Any], ...]
+
+
+@dataclass(frozen=True)
+class Files:
+    """Rows of several files one below the other; `names` are in the order of arrival.
+
+    `snapshots` names for each file the snapshot that it is part of: the folder of a table that was
+    written in parts, else the file itself.
+    """
+
+    table: pd.DataFrame
+    files: IntArray
+    names: tuple[str, ...]
+    snapshots: tuple[str, ...] = ()
+
+    def keep(self, kept: BoolArray) -> "Files":
+        """Keep some of the rows."""
+        table = self.table[kept].reset_index(drop=True)
+        table.attrs = dict(self.table.attrs)
+        return replace(self, table=table, files=self.files[kept])
+
+
+def natural_order(name: str) -> tuple[tuple[int, int, str], ...]:
+    """Give a key that sorts names as people expect: day-9 before day-10."""
+    parts = re.split(r"(\d+)", name)
+    return tuple((1, int(part), "") if part.isdigit() else (0, 0, part) for part in parts)
+
+
+def combine(
+    files: Files, *, arrival: Arrival, id_column: str | None, deleted: str | None
+) -> Arrived:
+    """Make one table of the files, as `[data] arrival` says.
+
+    Raises DataError where the ids do not fit that, or a column that it needs is not there.
+    """
+    for name, what in ((id_column, "[problem] id_column"), (deleted, "[data] deleted")):
+        if name is not None and name not in files.table.columns and arrival != "append":
+            raise DataError(f"{what}: the table has no column {name!r}")
+    ids = _read_ids(files.table, id_column)
+    rows = _hash_table(files.table)
+    whole = _by_snapshot(files) if arrival == "snapshot" else files
+    if len(whole.names) > 1:
+        misfit = explain_misfit(whole, ids, rows, arrival=arrival, id_column=id_column)
+        if misfit:
+            raise DataError(misfit)
+    why = np.full(len(rows), "", dtype=object)
+    if arrival == "snapshot":
+        why[whole.files != whole.files.max()] = "replaced by a newer file"
+    elif arrival == "merge":
+        why[_find_superseded(files, ids)] = "replaced by a newer row of its id"
+    else:
+        why[_find_equal(files, rows)] = "equal to a row of another file"
+    if deleted is not None and deleted in files.table.columns:
+        why[(why == "") & _is_marked(files.table[deleted])] = "marked as deleted"
+    kept = why == ""
+    if not kept.any():
+        raise DataError("no row is left: every row is replaced or marked as deleted")
+    left = files.keep(kept)
+    return Arrived(left.table, left.files, files.names, _count(files, why))
+
+
+def drop_known(rows: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
+    """Leave out rows that `table` holds as well, in every column of theirs."""
+    if not len(rows) or not len(rows.columns):
+        return rows
+    both = pd.concat([table[list(rows.columns)], rows], ignore_index=True)
+    hashes = _hash_table(both)
+    mine, theirs = hashes[len(table) :], hashes[: len(table)]
+    if len(np.unique(theirs)) < CASES * len(theirs):
+        return rows  # a table of counts: equal rows are cases of their own
+    return rows[~np.isin(mine, theirs)].reset_index(drop=True)
+
+
+def explain_misfit(
+    files: Files,
+    ids: "Series | None",
+    rows: IntArray,
+    *,
+    arrival: Arrival,
+    id_column: str | None,
+) -> str | None:
+    """Say how the ids refute what `arrival` claims, with what to set instead; None if they fit."""
+    if ids is None:
+        return None
+    for place in range(1, len(files.names)):
+        found = _compare_ids(files, ids, rows, place)
+        if found is None:
+            continue
+        name, other = files.names[place], files.names[found.fullest]
+        if arrival == "snapshot" and place == len(files.names) - 1:
+            if found.known < NEW_SNAPSHOT and found.ids >= MIN_IDS:
+                return (
+                    f"{found.known:.0%} of the ids ({id_column!r}) in {name} are in {other}: these "
+                    "are other rows, not the newest state of the same ones. Set [data] arrival = "
+                    '"append", or remove the file'
+                )
+        elif arrival == "append" and found.changed >= KNOWN_AGAIN and found.both >= MIN_IDS:
+            return (
+                f"{found.changed:.0%} of the ids ({id_column!r}) in {name} are in {other} with "
+                f"other values: {_guess(found)}"
+            )
+        elif arrival == "merge" and found.both >= 10 * MIN_IDS and found.unlike:
+            return (
+                f"{found.changed:.0%} of the ids ({id_column!r}) in {name} are in {other}, but "
+                "the rows of one id have no more in common than any two rows: an id that starts "
+                "anew in each file names no row. Leave [problem] id_column out, or bring one that "
+                "lasts"
+            )
+    return None
+
+
+@dataclass(frozen=True)
+class _Overlap:
+    """How a file's ids stand in the files before it."""
+
+    ids: int
+    both: int
+    known: float
+    changed: float
+    unlike: bool
+    fullest: int
+
+
+def _guess(found: _Overlap) -> str:
+    if found.unlike:
+        return (
+            "the rows of one id have nothing in common, so it starts anew in each file. Leave "
+            "[problem] id_column out, or bring an id that lasts"
+        )
+    if found.known >= FULL_EXPORT:
+        return (
+            'a full export? Set [data] arrival = "snapshot" if the newest file is the whole table, '
+            'or "merge" if rows of older files that it does not have still count'
+        )
+    return (
+        'rows that were updated? Set [data] arrival = "merge", so that the newest of an id counts'
+    )
+
+
+def _compare_ids(files: Files, ids: Series, rows: IntArray, place: int) -> _Overlap | None:
+    mine = np.flatnonzero((files.files == place) & ids.notna().to_numpy())
+    before = np.flatnonzero((files.files < place) & ids.notna().to_numpy())
+    if not len(mine) or not len(before):
+        return None
+    newest: Series = pd.Series(before, index=ids.iloc[before].to_numpy())
+    newest = newest[~newest.index.duplicated(keep="last")]
+    first = mine[~ids.iloc[mine].duplicated().to_numpy()]
+    found = newest.reindex(ids.iloc[first].to_numpy()).to_numpy()
+    known = ~np.isnan(found)
+    now, then = first[known], found[known].astype(np.intp)
+    changed = rows[now] != rows[then]
+    same = files.files[then]
+    return _Overlap(
+        ids=len(first),
+        both=int(changed.sum()),
+        known=float(known.mean()),
+        changed=float(changed.sum() / len(first)),
+        unlike=_are_unlike(files.table, ids, now[changed], then[changed]),
+        fullest=int(np.bincount(same).argmax()) if len(same) else place - 1,
+    )
+
+
+def _are_unlike(table: pd.DataFrame, ids: Series, now: IntArray, then: IntArray) -> bool:
+    """Say whether two rows of one id have no more equal cells than two rows taken at random."""
+    if len(now) < 10 * MIN_IDS:
+        return False
+    now, then = now[:5000], then[:5000]
+    equal = chance = cells = 0.0
+    for name in table.columns:
+        if name == ids.name:
+            continue
+        codes = pd.factorize(table[name].iloc[np.r_[now, then]], use_na_sentinel=False)[0]
+        left, right = codes[: len(now)], codes[len(now) :]
+        equal += float((left == right).mean())
+        chance += float((left == np.roll(right, len(right) // 2)).mean())
+        cells += 1.0
+    return equal <= chance + 0.1 * max(cells - chance, 0.0)
+
+
+def _read_ids(table: pd.DataFrame, id_column: str | None) -> "Series | None":
+    if id_column is None or id_column not in table.columns:
+        return None
+    values = table[id_column]
+    texts = values.astype(str).where(values.notna(), None)
+    return pd.Series(texts, name=id_column)
+
+
+def _hash_table(table: pd.DataFrame) -> IntArray:
+    """Hash every row over all its columns."""
+    if not len(table.columns):
+        return np.zeros(len(table), dtype=np.uint64).astype(np.intp)
+    plain = table.astype({name: object for name in table.columns if table[name].dtype == object})
+    return pd.util.hash_pandas_object(plain, index=False).to_numpy().view(np.int64)
+
+
+def _by_snapshot(files: Files) -> Files:
+    """Take the files of one snapshot for one, in the order of their newest parts."""
+    labels = files.snapshots or files.names
+    newest = {label: place for place, label in enumerate(labels)}
+    names = sorted(newest, key=lambda label: newest[label])
+    place = np.asarray([names.index(label) for label in labels], dtype=np.intp)
+    return replace(files, files=place[files.files], names=tuple(names))
+
+
+def _find_superseded(files: Files, ids: "Series | None") -> BoolArray:
+    """Mark rows of whose id a later file, or a later line of the same file, has another."""
+    if ids is None:
+        return np.zeros(len(files.files), dtype=bool)
+    order = np.argsort(files.files, kind="stable")
+    older = np.zeros(len(order), dtype=bool)
+    sorted_ids = ids.iloc[order]
+    older[order] = (sorted_ids.notna() & sorted_ids.duplicated(keep="last")).to_numpy()
+    return older
+
+
+def _find_equal(files: Files, rows: IntArray) -> BoolArray:
+    """Mark rows that a file before has as well; what a file repeats within itself is its own.
+
+    In a table of few distinct rows equal rows are cases of their own; there only a whole file that
+    is a copy of another counts once.
+    """
+    marked = np.zeros(len(rows), dtype=bool)
+    if len(files.names) < 2:
+        return marked
+    repeats = pd.Series(rows).groupby([files.files, rows]).cumcount().to_numpy()
+    order = np.argsort(files.files, kind="stable")
+    keys = pd.MultiIndex.from_arrays([rows[order], repeats[order]])
+    again = np.zeros(len(rows), dtype=bool)
+    again[order] = keys.duplicated(keep="first")
+    wholes: set[tuple[int, int]] = set()
+    for place in range(len(files.names)):
+        inside = files.files == place
+        if not inside.any():
+            continue
+        mine = rows[inside]
+        whole = (len(mine), int(np.sort(mine).view(np.uint64).sum(dtype=np.uint64)))
+        if len(np.unique(mine)) >= CASES * len(mine) or whole in wholes:
+            marked |= inside & (again if whole not in wholes else inside)
+        wholes.add(whole)
+    return marked
+
+
+def _is_marked(values: Series) -> BoolArray:
+    """Read a marker: a boolean, a yes, or any date or text but a no."""
+    no = {"", "false", "f", "no", "n", "off", "0", "0.0"}
+    texts = values.astype(str).str.strip().str.lower()
+    marked = values.notna() & ~texts.isin(no)
+    return np.asarray(marked | texts.isin(TRUE_WORDS), dtype=bool)
+
+
+def _count(files: Files, why: Any) -> tuple[Mapping[str, Any], ...]:
+    counts = []
+    for place, name in enumerate(files.names):
+        inside = files.files == place
+        reasons = pd.Series(why[inside]).value_counts()
+        left_out = {str(reason): int(rows) for reason, rows in reasons.items() if reason}
+        counts.append(
+            {
+                "key": name,
+                "rows": int(inside.sum()),
+                "used": int((why[inside] == "").sum()),
+                "left_out": left_out,
+            }
+        )
+    return tuple(counts)

@@ -1,0 +1,58 @@
+"""Which entities a model was trained on, kept in its bundle as sorted hashes.
+
+The next job asks it which of today's rows the champion cannot have seen: all that came after it,
+not only those of the holdout. Hashes of many entities are kept for a part of the hash space only;
+rows beyond it count as seen.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from core.errors import BundleError
+from training.arrays import BoolArray, FloatArray
+from training.data.splits import By
+
+SEED = 0
+MAX_ENTITIES = 1_000_000  # 8 bytes each
+_KINDS: tuple[By, ...] = ("group", "id", "row", "case")
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Places in [0, 1) of the entities trained on, in order; `bound` is where the record ends."""
+
+    by: By
+    bound: float
+    places: FloatArray
+
+    @classmethod
+    def of(cls, places: FloatArray, by: By) -> "Seen":
+        """Record the places (one a training row) of what a model is trained on."""
+        distinct = np.unique(places)
+        if len(distinct) <= MAX_ENTITIES:
+            return cls(by, 1.0, distinct)
+        bound = float(distinct[MAX_ENTITIES])
+        return cls(by, bound, distinct[:MAX_ENTITIES])
+
+    def excludes(self, places: FloatArray) -> BoolArray:
+        """Say of each row whether the model certainly was not trained on its entity."""
+        at = np.searchsorted(self.places, places)
+        at = np.minimum(at, max(0, len(self.places) - 1))
+        known = self.places[at] == places if len(self.places) else np.zeros(len(places), dtype=bool)
+        return ~known & (places < self.bound)
+
+    def to_bytes(self) -> bytes:
+        """Write the kind's number, the bound and the places as little-endian float64."""
+        head = np.asarray([_KINDS.index(self.by), self.bound], dtype="<f8")
+        return head.tobytes() + self.places.astype("<f8").tobytes()
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> "Seen":
+        """Read what `to_bytes` wrote; raises BundleError for anything else."""
+        if len(content) < 16 or len(content) % 8:
+            raise BundleError("seen.bin is not a record of entities")
+        values = np.frombuffer(content, dtype="<f8").astype(np.float64)
+        if values[0] not in range(len(_KINDS)):
+            raise BundleError("seen.bin names a kind of entity that this version does not know")
+        return cls(_KINDS[int(values[0])], float(values[1]), values[2:])
