@@ -1,4 +1,4 @@
-"""The checked table of a job, as everything after reading sees it."""
+"""The checked table of a job, as every later step sees it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ SUPERVISED = ("binary", "multiclass", "regression")
 
 @dataclass(frozen=True)
 class Data:
-    """The checked table and everything that is read off it, one entry a row."""
+    """The checked table and what is derived from it, one entry a row."""
 
     contract: Contract
     frame: pd.DataFrame

@@ -21,7 +21,7 @@ Strategy = Literal["random", "time", "order", "group"]
 MIN_HOLDOUT_ROWS = 3
 MIN_CLASS_ROWS = 4
 MIN_TRAIN_ROWS = 6
-# From this likeness of neighbours' labels on, a random split tells the future too well.
+# From this likeness of neighbours' labels on, a random split leaks the future into training.
 ALIKE = 0.2
 
 
@@ -117,8 +117,7 @@ def _split_at_random(
 ) -> Split:
     n = len(matrix)
     together = hash_rows(matrix, seed)
-    # A table of few distinct rows is a table of counts: its equal rows are different cases, not
-    # copies.
+    # Where few rows are distinct, equal rows are different cases, not copies.
     apart = len(np.unique(together)) < 0.5 * n
     places = place_rows(matrix, seed, apart=apart)
     which = np.zeros(n, dtype=np.intp) if strata is None else strata

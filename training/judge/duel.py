@@ -1,18 +1,15 @@
 """Two models on the same rows: a paired bootstrap of the challenger's advantage."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
 from core.settings import METRICS
 from training import metrics
 from training.arrays import BoolArray, FloatArray, IntArray
-from training.judge.intervals import Interval, draw_weights, interval_of, replicates_for
+from training.judge.intervals import Interval, Measure, draw_weights, interval_of, replicates_for
 from training.metrics import DETECTION, Answers
-
-Measure: TypeAlias = Callable[[FloatArray], FloatArray]
 
 ROUNDING = 1e-9
 
