@@ -167,7 +167,7 @@ def _ratio(numerator: FloatArray, denominator: FloatArray) -> FloatArray:
 
 
 def _per_class(answers: Answers, weights: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Count, (classes, replicates): rightly answered, answered, and there, for each class."""
+    """Count, (classes, replicates): answered correctly, answered, and present, for each class."""
     predicted = answers.predicted
     right, answered, there = [], [], []
     for index in range(answers.outputs.shape[1]):

@@ -1,1 +1,1 @@
-"""Tables: read, typed, checked and split."""
+"""Data: tables read, inspected, checked, encoded and split."""

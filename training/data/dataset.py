@@ -1,4 +1,4 @@
-"""The checked table of a job, as everything after reading sees it."""
+"""The checked table of a job, as every later step sees it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

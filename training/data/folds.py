@@ -13,7 +13,7 @@ from training.jobs import Job
 Folds: TypeAlias = Sequence[tuple[IntArray, IntArray]]
 
 FOLDS = 3
-MANY_ROWS = 20_000  # from here on one validation block says enough, and is searched on
+MANY_ROWS = 20_000  # above this many, one validation block is precise enough
 
 
 def fold_rows(job: Job, data: Data, rows: IntArray) -> Folds:

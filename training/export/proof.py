@@ -1,7 +1,6 @@
 """The proof that the exported files answer as scikit-learn does.
 
-Nothing is taken on trust: `prove_parity` scores rows, ordinary and adversarial, through
-scikit-learn and through each engine.
+`prove_parity` scores rows, ordinary and adversarial, through scikit-learn and through each engine.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from training.export.probes import MOST_ADVERSARIAL_ROWS, adversarial_rows
 from training.export.sessions import run_onnx, take_batches
 from training.fit.estimators import reference_outputs
 
-# Of a wide table fewer rows, for each costs as many steps as there are features.
+# A wide table gets fewer rows, since the cost of each grows with the number of features.
 _MOST_ADVERSARIAL_CELLS = 8_000_000
 
 

@@ -1,1 +1,1 @@
-"""Fitting: candidates, their search, objectives, calibration."""
+"""Fitting: candidates, the search among them, the model, its calibration and threshold."""

@@ -75,7 +75,7 @@ class Replay(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.classes = classes
 
     def fit(self, scores: FloatArray, labels: FloatArray) -> Self:
-        """Take note of the classes."""
+        """Keep the classes."""
         self.classes_ = np.arange(self.classes)
         self.n_features_in_ = scores.shape[1]
         return self
@@ -85,7 +85,7 @@ class Replay(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return scores[:, 0] if self.classes == 2 else scores
 
     def predict(self, scores: FloatArray) -> NDArray[np.intp]:
-        """Answer the likeliest class."""
+        """Predict the class with the highest decision value."""
         at = self.decision_function(scores)
         return (at > 0).astype(np.intp) if self.classes == 2 else at.argmax(axis=1)
 

@@ -33,7 +33,7 @@ def reference_outputs(model: Any, rows: FloatArray, contract: Contract) -> Float
     """Give scikit-learn's own outputs for encoded rows, in the order of `Contract.outputs`.
 
     Classification: `predict_proba`. Regression: `predict`. Anomaly: minus `score_samples`, higher
-    for a stranger row. Clustering: the index of the cluster, then minus the distance to each centre
+    for an unusual row. Clustering: the index of the cluster, then minus the distance to each centre
     (k-means), or the responsibility of each component (mixtures).
     """
     if contract.is_classification:

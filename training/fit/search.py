@@ -230,7 +230,7 @@ class _Runner:
         """Score the trials; those left when time is up are not run."""
         best: Trial | None = None
         done: list[Trial] = []
-        # Draws still granted to candidates whose defaults were hopeless.
+        # The draws left to candidates whose defaults were far behind.
         behind: dict[str, int] = {}
         for number, trial in enumerate(planned, 1):
             if trial.candidate in behind:
@@ -249,7 +249,7 @@ class _Runner:
             if scored.complete and (best is None or self._is_better(scored.score, best.score)):
                 best = scored
                 self._best_outputs = (scored, outputs)
-            if best is not None and self._is_hopeless(scored.scores, best):
+            if best is not None and self._is_far_behind(scored.scores, best):
                 if is_first:
                     behind[trial.candidate] = DRAWS_WHEN_BEHIND
             elif scored.complete:
@@ -279,7 +279,7 @@ class _Runner:
                 self.first_failure = self.first_failure or reason
                 self.report(f"trial failed: {reason}")
                 return Trial(trial.candidate, trial.params), None
-            if number < len(folds) and rival is not None and self._is_hopeless(scores, rival):
+            if number < len(folds) and rival is not None and self._is_far_behind(scores, rival):
                 break
         if not all(math.isfinite(score) for score in scores):
             self.first_failure = self.first_failure or f"{trial.candidate} has no finite score"
@@ -291,7 +291,7 @@ class _Runner:
     def _is_better(self, score: float, other: float) -> bool:
         return score < other if self.objective.lower_is_better else score > other
 
-    def _is_hopeless(self, scores: Sequence[float], rival: Trial) -> bool:
+    def _is_far_behind(self, scores: Sequence[float], rival: Trial) -> bool:
         if not scores:
             return True
         worst = max(rival.scores) if self.objective.lower_is_better else min(rival.scores)

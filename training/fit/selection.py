@@ -27,7 +27,11 @@ SEARCH_ROWS = 60_000
 
 @dataclass(frozen=True)
 class Chosen:
-    """What the search settled on, and the answers that it gave in cross-validation."""
+    """What the search chose, and the answers that it gave in cross-validation.
+
+    `outputs` are the answers, calibrated where that helps (`calibrates`), `raw` the scores that a
+    calibrator maps, `rows` the rows of the table that both belong to; for classification only.
+    """
 
     searched: Searched
     metric: str
@@ -97,7 +101,7 @@ def choose_model(job: Job, data: Data, split: Split, log: Log) -> Chosen:
 
 
 def list_candidates(job: Job, contract: Contract, rows: int) -> dict[str, Candidate]:
-    """List the candidates of the job's task, as many rows train them."""
+    """List the candidates of the job's task; `rows` is how many train them."""
     return build_candidates(
         contract,
         seed=job.settings.split.seed,

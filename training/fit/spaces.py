@@ -1,4 +1,4 @@
-"""What hyperparameters are drawn from."""
+"""Search spaces: what hyperparameters are drawn from."""
 
 import math
 from dataclasses import dataclass

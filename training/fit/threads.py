@@ -1,4 +1,4 @@
-"""How many threads a piece of work is worth."""
+"""Limits on threads: small work is faster on one."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -51,7 +51,7 @@ def choose_threshold(labels: FloatArray, probabilities: FloatArray, positive: st
     """Choose the probability that gives the best F1 on rows that the model did not see.
 
     Of thresholds that are as good, the middle of the widest gap between probabilities is taken, so
-    that the choice does not hang on one row. Raises nothing: with one class only it stays at 0.5.
+    that the choice does not depend on one row. With one class only it stays at 0.5.
     """
     hits = labels.astype(bool)
     if hits.all() or not hits.any():

@@ -1,1 +1,1 @@
-"""Judging: evaluation on held-out rows, the duel with the champion, the report."""
+"""Judging: evaluation on held-out rows, comparison with the champion, the report."""

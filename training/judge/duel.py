@@ -1,9 +1,8 @@
 """Two models on the same rows: a paired bootstrap of the challenger's advantage."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
@@ -12,14 +11,13 @@ from training import metrics
 from training.arrays import BoolArray, FloatArray, IntArray
 from training.judge.intervals import (
     Interval,
+    Measure,
     draw_weights,
     interval_of,
     number_or_none,
     replicates_for,
 )
 from training.metrics import DETECTION, Answers
-
-Measure: TypeAlias = Callable[[FloatArray], FloatArray]
 
 ROUNDING = 1e-9
 

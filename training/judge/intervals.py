@@ -5,13 +5,16 @@ in time, so that an interval does not claim more than the rows support.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from training.arrays import FloatArray, IntArray
+
+# From bootstrap weights, (replicates, rows), to one value a replicate.
+Measure: TypeAlias = Callable[[FloatArray], FloatArray]
 
 LEVEL = 0.95
 REPLICATES = 1000
@@ -86,6 +89,13 @@ def interval_of(value: float, replicates: FloatArray) -> Interval:
         return Interval(value, math.nan, math.nan)
     low, high = np.quantile(known, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Interval(value, float(low), float(high))
+
+
+def measure_interval(measure: Measure, units: IntArray, seed: int) -> Interval:
+    """Measure all rows with equal weight, and put the interval of its bootstrap around it."""
+    value = float(measure(np.ones((1, len(units))))[0])
+    drawn = [measure(weights) for weights in draw_weights(units, replicates_for(len(units)), seed)]
+    return interval_of(value, np.concatenate(drawn))
 
 
 def mean_interval(values: FloatArray, units: IntArray, seed: int) -> Interval:

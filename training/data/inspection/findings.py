@@ -37,7 +37,7 @@ class ColumnFinding:
 
 @dataclass(frozen=True)
 class Findings:
-    """What a table holds, column by column and as a whole, and the honest way to split it."""
+    """What a table holds, column by column and as a whole, and the split that leaks nothing."""
 
     rows: int
     columns: tuple[ColumnFinding, ...]

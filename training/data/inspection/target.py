@@ -90,7 +90,7 @@ def infer_classes(
 
 
 def _guess_positive(names: Sequence[str], counts: Mapping[str, int]) -> str:
-    """Take the class that says yes, else the rarer one."""
+    """Choose the class whose name means yes, else the rarer one."""
     for name in names:
         if name.lower() in _POSITIVE_WORDS:
             return name

@@ -34,12 +34,9 @@ def show_importance(evaluation: Mapping[str, Any]) -> str:
         f" The {len(found) - 20} least important columns are not shown." if len(found) > 20 else ""
     )
     return (
-        "<h2>What it rests on</h2><p>How much worse "
-        f"{escape(name_metric(evaluation['metric']))} gets when a column is shuffled among the "
-        f"held-out rows "
-        "(whiskers: two standard deviations over repeats). Columns that carry the same "
-        "information share "
-        f"their importance.{more}</p>"
+        f"<h2>What it rests on</h2><p>How much worse {escape(name_metric(evaluation['metric']))} "
+        "gets when a column is shuffled among the held-out rows (whiskers: two standard deviations "
+        f"over repeats). Columns that carry the same information share their importance.{more}</p>"
         + charts.draw_bars(bars, title="Permutation importance", digits=3)
     )
 
@@ -75,8 +72,7 @@ def show_slices(evaluation: Mapping[str, Any]) -> str:
     )
     return (
         f"<h2>Where it is weakest</h2><p>The groups of held-out rows with the highest {kind} "
-        f"against the "
-        f"rest; {verdict} (5%, corrected for the number of groups looked at).</p>"
+        f"against the rest; {verdict} (5%, corrected for the number of groups looked at).</p>"
         + make_table([*head, f"#mean {kind}", "#95% interval", ""], rows)
     )
 
@@ -120,8 +116,7 @@ def show_search(evaluation: Mapping[str, Any]) -> str:
     ]
     return (
         "<h2>What competed</h2><p>Judged by cross-validation within the training rows; the "
-        "held-out rows "
-        f"took no part.</p>{make_table(head, rows)}{early}"
+        f"held-out rows took no part.</p>{make_table(head, rows)}{early}"
     )
 
 
@@ -169,21 +164,16 @@ def show_data(
     ]
     split = evaluation["split"]
     return (
-        "<h2>Where it comes from</h2>"
-        f"<p>{rows['total']:,} rows, {rows['fresh']:,} of them captured and labelled since the "
-        f"last model; "
-        f"{rows['without_target']:,} without a target were left out. Split: "
-        f"{escape(split['strategy'])}, "
-        f"{split['holdout']:.0%} held out."
+        f"<h2>Where it comes from</h2><p>{rows['total']:,} rows, {rows['fresh']:,} of them "
+        f"captured and labelled since the last model; {rows['without_target']:,} without a target "
+        f"were left out. Split: {escape(split['strategy'])}, {split['holdout']:.0%} held out."
         + (f" Commit <code>{escape(commit)}</code>." if commit else "")
         + "</p>"
         + make_table(["file", "SHA-256", "version"], sources)
         + f"<p>Exported as <b>{escape(export['family'])}</b>: {export['rows']:,} rows, with "
-        f"missing, unseen and "
-        f"threshold values among them, answered by the exported model and by scikit-learn differ "
-        f"by at most "
-        f"{export['max_abs_diff']:.2g} (bound {export['bound']:g}), {export['flips']} labels "
-        f"differ.</p>"
+        "missing, unseen and threshold values among them, answered by the exported model and by "
+        f"scikit-learn differ by at most {export['max_abs_diff']:.2g} (bound {export['bound']:g}), "
+        f"{export['flips']} labels differ.</p>"
         + (f"<h3>Unusual in the data</h3><ul>{warnings}</ul>" if warnings else "")
         + "<h3>Columns</h3>"
         + make_table(["column", "type", "#missing", "#distinct", "values"], columns)

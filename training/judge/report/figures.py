@@ -55,8 +55,7 @@ def show_charts(evaluation: Mapping[str, Any], contract: Contract) -> str:
         figures.append(
             (
                 "Calibration: of the rows given a probability, how many it came true for (95% "
-                "limits). "
-                "On the diagonal, a probability means what it says.",
+                "limits). On the diagonal, a probability means what it says.",
                 charts.draw_lines(
                     [series],
                     title="Calibration",

@@ -29,11 +29,10 @@ def show_head(
     reasons = [f"misses the gate: {text}" for text in missed] + [str(decision["reason"])]
     stated = "".join(f"<div>{escape(reason)}</div>" for reason in reasons)
     return (
-        f"<h1>{escape(deployment)}</h1>"
-        f"<p>{'An' if contract.task == 'anomaly' else 'A'} {contract.task} model that {what}: "
-        f"<b>{escape(chosen['candidate'])}</b>, trained on "
-        f"{rows['train']:,} rows and judged on {rows['holdout']:,} that it never saw. "
-        f"Run <code>{escape(run)}</code>, started by {escape(trigger)}.</p>"
+        f"<h1>{escape(deployment)}</h1><p>{'An' if contract.task == 'anomaly' else 'A'} "
+        f"{contract.task} model that {what}: <b>{escape(chosen['candidate'])}</b>, trained on "
+        f"{rows['train']:,} rows and judged on {rows['holdout']:,} that it never saw. Run "
+        f"<code>{escape(run)}</code>, started by {escape(trigger)}.</p>"
         f'<div class="verdict {"good" if passed else "bad"}"><b '
         f'class="{"yes" if passed else "no"}">'
         f"{verdict}</b>{stated}</div>"
@@ -138,10 +137,8 @@ def show_champion(evaluation: Mapping[str, Any]) -> str:
     head = ["", "#rows", "#champion", "#this model", "#advantage, 95%", "#resamples ahead"]
     table = make_table(head, rows) if rows else "<p>There are no rows that neither has seen.</p>"
     return (
-        "<h2>Against the champion</h2>"
-        f"<p>The live model is of run <code>{escape(champion['run'])}</code>; both answered the "
-        f"same rows, "
-        f"compared by {escape(name_metric(evaluation['metric']))}. A model of the same quality is "
-        f"promoted by "
+        "<h2>Against the champion</h2><p>The live model is of run "
+        f"<code>{escape(champion['run'])}</code>; both answered the same rows, compared by "
+        f"{escape(name_metric(evaluation['metric']))}. A model of the same quality is promoted by "
         f"luck in at most about {champion['lucky_rate']:.0%} of runs.</p>{table}"
     )
