@@ -278,7 +278,7 @@ traffic_shift = "canary_10_percent_5_minutes"
 [monitoring]
 schedule_minutes = 60
 false_alarms_per_year = 1.0          # the rate of false drift alarms to keep to
-email = ""                           # where alarms go
+email = ""                           # receives the alarms
 
 [retraining]
 cool_down_hours = 24                 # between runs that drift alarms start

@@ -1,4 +1,4 @@
-"""The documents tell the truth: links lead somewhere, and a test runs every command in them."""
+"""Links in the documents lead to files, and a test runs every command in them."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 FENCE = re.compile(r"^```(?:console|bash|sh)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[[^\]]*\]\(([^)#\s]+)(#[^)\s]*)?\)")
 
-# Commands that set a machine up or leave it; a test cannot run them for the reader.
+# Commands for the reader's own machine, which a test cannot run.
 FOR_THE_READER = ("git clone ", "cd ", "export ")
 
 
 def read_commands(text: str) -> list[str]:
-    """Take the commands out of the fenced blocks: lines of output and comments are left out."""
+    """Take the commands out of the fenced blocks, without output and comments."""
     commands = []
     for block in FENCE.findall(text):
         for line in block.replace("\\\n", " ").splitlines():
@@ -48,7 +48,7 @@ def test_links_lead_to_files(path: Path) -> None:
     "command", [command for command in list_commands() if command.startswith("make")]
 )
 def test_make_commands_name_targets(command: str) -> None:
-    """`make -n` accepts the command: its target and what it depends on are there."""
+    """`make -n` accepts the command: the target and its prerequisites exist."""
     done = subprocess.run(
         ["make", "-n", *shlex.split(command)[1:]], cwd=ROOT, capture_output=True, text=True
     )
@@ -56,16 +56,16 @@ def test_make_commands_name_targets(command: str) -> None:
 
 
 def test_every_command_is_run_by_a_test() -> None:
-    """What the documents tell a reader to type is typed by a test."""
+    """Every command that the documents show is run by a test."""
     runs_elsewhere = (
-        "make ",  # test_make_commands_name_targets; their recipes are commands tested below
+        "make ",  # test_make_commands_name_targets; their recipes are tested below
         "python -m local demo",  # tests/loop/test_demo.py
-        "python -m local up",  # tests/local/
-        "python -m ops ",  # tests/loop/test_commands.py runs each of them as it is written
+        "python -m local up",  # tests/loop/test_up.py
+        "python -m ops ",  # tests/loop/test_commands.py runs each as it is written
         "python -m training.train --local",  # tests/training/
         "python -m bench ",  # tests/test_bench.py
         "curl ",  # tests/loop/test_commands.py
-        "node_modules/.bin/cdk ",  # tests/local/test_cdk_cli.py
+        "node_modules/.bin/cdk ",  # tests/loop/test_commands.py
     )
     unknown = [command for command in list_commands() if not command.startswith(runs_elsewhere)]
     assert not unknown, f"no test runs: {unknown}"
@@ -77,7 +77,7 @@ def test_runbook_has_a_page_for_each_alarm() -> None:
     kinds = set(
         re.findall(
             r'kind="([a-z0-9-]+)"',
-            "".join(path.read_text() for path in (ROOT / "infra").glob("*.py")),
+            "".join(path.read_text() for path in (ROOT / "infra").rglob("*.py")),
         )
     )
     assert kinds <= pages, f"no page for {sorted(kinds - pages)}"
