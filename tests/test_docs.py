@@ -9,10 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from bench.__main__ import NAMES
+from ops.__main__ import build_parser
+
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 FENCE = re.compile(r"^```(?:console|bash|sh)\n(.*?)^```", re.MULTILINE | re.DOTALL)
-LINK = re.compile(r"\[[^\]]*\]\(([^)#\s]+)(#[^)\s]*)?\)")
+LINK = re.compile(r"\[[^\]]*\]\(([^)#\s]*)(#[^)\s]*)?\)")
+INLINE = re.compile(r"`([^`\n]+)`")
 
 # Commands for the reader's own machine, which a test cannot run.
 FOR_THE_READER = ("git clone ", "cd ", "export ")
@@ -38,10 +42,42 @@ def list_commands() -> list[str]:
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_links_lead_to_files(path: Path) -> None:
-    """A relative link names a file of the project."""
-    for target, _ in LINK.findall(path.read_text()):
+    """A relative link names a file of the project, and a heading of it where it has an anchor."""
+    for target, anchor in LINK.findall(path.read_text()):
         if not re.match(r"[a-z]+:", target):
-            assert (path.parent / target).exists(), f"{path.name} links to {target}"
+            file = path.parent / target if target else path
+            assert file.exists(), f"{path.name} links to {target}"
+            if anchor:
+                assert anchor[1:] in list_anchors(file), f"{path.name} links to {target}{anchor}"
+
+
+def list_anchors(path: Path) -> set[str]:
+    """List the anchors that GitHub makes of a document's headings."""
+    headings = re.findall(r"^#+ (.+)$", path.read_text(), re.MULTILINE)
+    return {re.sub(r"[^a-z0-9 _-]", "", text.lower()).replace(" ", "-") for text in headings}
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_paths_in_the_text_exist(path: Path) -> None:
+    """A path below one of the project's folders, written as code, is there."""
+    folders = "core|infra|lambdas|training|local|ops|bench|tests|examples|docs"
+    for name in INLINE.findall(path.read_text()):
+        if re.fullmatch(rf"(?:{folders})/[\w./-]*", name):
+            assert (ROOT / name).exists(), f"{path.name} names {name}"
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_commands_in_the_text_exist(path: Path) -> None:
+    """A command within a sentence is one that the project has, with options that it has."""
+    for command in INLINE.findall(path.read_text()):
+        words = shlex.split(command) if command.startswith(("make ", "python -m ")) else []
+        if words[:1] == ["make"]:
+            done = subprocess.run(["make", "-n", *words[1:]], cwd=ROOT, capture_output=True)
+            assert done.returncode == 0, f"{path.name} names {command}"
+        elif words[2:3] == ["ops"] and words[3:] != ["--help"]:
+            build_parser().parse_args(words[3:])  # ends the test where it does not parse
+        elif words[2:3] == ["bench"]:
+            assert {*words[3:4]} <= {*NAMES, "all"}, f"{path.name} names {command}"
 
 
 @pytest.mark.parametrize(
