@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 
 from bench.__main__ import NAMES
-from ops.__main__ import build_parser
+from ops.__main__ import COMMANDS, build_parser
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 FENCE = re.compile(r"^```(?:console|bash|sh)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[[^\]]*\]\(([^)#\s]*)(#[^)\s]*)?\)")
+OPS_COMMANDS = {*(module.__name__.rpartition(".")[2] for module in COMMANDS), "--help"}
 INLINE = re.compile(r"`([^`\n]+)`")
 
 # Commands for the reader's own machine, which a test cannot run.
@@ -74,8 +75,10 @@ def test_commands_in_the_text_exist(path: Path) -> None:
         if words[:1] == ["make"]:
             done = subprocess.run(["make", "-n", *words[1:]], cwd=ROOT, capture_output=True)
             assert done.returncode == 0, f"{path.name} names {command}"
-        elif words[2:3] == ["ops"] and words[3:] != ["--help"]:
-            build_parser().parse_args(words[3:])  # ends the test where it does not parse
+        elif words[2:3] == ["ops"]:
+            assert {*words[3:4]} <= OPS_COMMANDS, f"{path.name} names {command}"
+            if words[4:]:
+                build_parser().parse_args(words[3:])  # exits where it does not parse
         elif words[2:3] == ["bench"]:
             assert {*words[3:4]} <= {*NAMES, "all"}, f"{path.name} names {command}"
 
