@@ -1,1 +1,1 @@
-"""Measurements beside peers, one command each: `python -m bench --help`."""
+"""Benchmarks against other projects, one command each: `python -m bench --help`."""

@@ -1,4 +1,4 @@
-"""Run one measurement, or all of them: `python -m bench serving --quick --json out.json`."""
+"""Run one benchmark, or all of them: `python -m bench serving --quick --json out.json`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ OUTPUT = Path(".build/bench")
 
 
 def describe_machine() -> dict[str, Any]:
-    """Say what the figures were measured on."""
+    """Describe the machine that the figures were measured on."""
     return {
         "python": platform.python_version(),
         "machine": platform.machine(),
@@ -27,7 +27,7 @@ def describe_machine() -> dict[str, Any]:
 
 
 def measure(name: str, *, quick: bool) -> dict[str, Any]:
-    """Run one measurement and return its figures, with the machine and the seconds it took."""
+    """Run one benchmark; return its figures, the machine and the seconds it took."""
     module = importlib.import_module(f"bench.{name}")
     began = time.perf_counter()
     figures = dict(module.run(quick=quick))
@@ -40,19 +40,26 @@ def measure(name: str, *, quick: bool) -> dict[str, Any]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure what the arguments name and write JSON."""
+    """Run the benchmarks that the arguments name and write their figures as JSON."""
     parser = argparse.ArgumentParser(
         prog="python -m bench",
-        description="Measure Driftless beside its peers, in one run on one machine.",
+        description="Benchmark Driftless against other projects in the same run.",
         epilog="example: python -m bench drift --quick --json drift.json",
     )
     parser.add_argument("name", choices=(*NAMES, "all"))
-    parser.add_argument("--quick", action="store_true", help="fewer repetitions; wider intervals")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="where to write the figures")
+    parser.add_argument(
+        "--quick", action="store_true", help="fewer repetitions: faster, with wider intervals"
+    )
+    parser.add_argument(
+        "--json",
+        type=Path,
+        metavar="FILE",
+        help="the file to write (default: .build/bench/NAME.json)",
+    )
     args = parser.parse_args(arguments)
     names = NAMES if args.name == "all" else (args.name,)
     if args.json and len(names) > 1:
-        parser.error("--json goes with one measurement; `all` writes .build/bench/NAME.json")
+        parser.error("--json takes one benchmark; `all` writes .build/bench/NAME.json")
     for name in names:
         print(f"measuring {name} ...", file=sys.stderr)
         text = json.dumps(measure(name, quick=args.quick), indent=2)

@@ -1,4 +1,4 @@
-"""What a fresh process imports to answer its first request, and nothing else."""
+"""The predict function for a cold-start measurement: imports only what its first request needs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MAX_ROWS = 1_000
 
 
 def open_predict(folder: str | Path, engine: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
-    """Give the predict function as deployed, but for the bundle, which is on disk."""
+    """Return the predict handler as it is deployed, except that the bundle is read from disk."""
 
     def load() -> Model:
         open_engine = None
@@ -30,7 +30,7 @@ def open_predict(folder: str | Path, engine: str) -> Callable[[dict[str, Any]], 
             open_engine=open_engine,
         )
 
-    # Lines are made as they are for CloudWatch, and then dropped.
+    # Log lines are built as for CloudWatch, then discarded.
     api = Api(
         deployment="bench",
         load=load,

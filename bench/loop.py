@@ -1,4 +1,4 @@
-"""How long the loop takes: synth, deploy, first prediction, the whole demo, the tests."""
+"""Time synth, deploy, first prediction, the whole demo, and the tests."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def _time_synth(cdk_out: Path) -> float:
 
 
 def time_synth(repeats: int) -> dict[str, float]:
-    """Time `cdk synth` with the project's asset cache empty, and the median of warm repeats."""
+    """Time `cdk synth` once with an empty asset cache, then warm; return the warm median."""
     with tempfile.TemporaryDirectory() as folder:
         kept = Path(folder) / "build"
         if BUILD_CACHE.exists():
@@ -42,7 +42,7 @@ def time_synth(repeats: int) -> dict[str, float]:
 
 
 def time_demo() -> dict[str, Any]:
-    """Run the demo and take its steps' seconds."""
+    """Run the demo and return the seconds of its steps."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "demo.json"
         began = time.perf_counter()
@@ -69,7 +69,7 @@ def time_tests() -> float:
 
 
 def run(*, quick: bool) -> dict[str, Any]:
-    """Measure the loop in seconds; `quick` leaves the tests out and repeats less."""
+    """Measure the loop in seconds; `quick` skips the tests and repeats less."""
     figures = {**time_synth(1 if quick else 5), **time_demo()}
     if not quick:
         figures["tests"] = time_tests()

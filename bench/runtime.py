@@ -1,7 +1,7 @@
-"""Runs a packaged function under AWS's own Lambda runtime, without Docker, and measures it there.
+"""Run a packaged function under AWS's own Lambda runtime, without Docker, and time it.
 
-The runtime interface client (`awslambdaric`) is what a managed runtime runs; the emulator is the
-binary that the SAM command line carries. Both come from the package index, by a pinned list.
+The runtime interface client (`awslambdaric`) is what a managed runtime runs. The emulator is the
+binary that ships with the SAM command line. Both are pinned and come from the Python package index.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _HELLO = 'def handler(event, context):\n    return {"statusCode": 200, "body": "
 
 
 def why_not() -> str:
-    """Give the reason why the runtime cannot run on this machine; empty if it can."""
+    """Return the reason why the runtime cannot run on this machine; empty if it can."""
     if sys.platform != "linux" or platform.machine() not in _EMULATORS:
         return (
             "AWS's runtime emulator is a binary for Linux on x86_64 or aarch64;"
@@ -52,9 +52,9 @@ def why_not() -> str:
 
 
 def provide_runtime(build: Path | None = None) -> Path:
-    """Install the pinned list into `.build/runtime` once; give its folder.
+    """Install the pinned packages into `.build/runtime` once; return the folder.
 
-    Raises OperationError with the installer's words when that fails.
+    Raises OperationError with the installer's message where that fails.
     """
     pins = REQUIREMENTS.read_bytes()
     minor = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -81,7 +81,7 @@ def provide_runtime(build: Path | None = None) -> Path:
         try:
             made.rename(folder)
         except OSError:
-            # Another process was first; what it made is the same.
+            # Another process installed the same packages first.
             if not folder.is_dir():
                 raise
     return folder
@@ -90,8 +90,8 @@ def provide_runtime(build: Path | None = None) -> Path:
 class Runtime:
     """One instance of a function: the emulator, the interface client in it, and the handler.
 
-    The first invocation starts the handler's process (Lambda's init). Invocations go one by one, as
-    they do to one instance on AWS.
+    The first invocation starts the handler's process (Lambda's init). Invocations run one at a
+    time, as in one instance on AWS.
     """
 
     def __init__(self, task: Path, handler: str, environment: Mapping[str, str]) -> None:
@@ -118,7 +118,7 @@ class Runtime:
             cwd=self._task,
             env={
                 "PATH": os.environ.get("PATH", ""),
-                # The asset's bytecode is used as it was shipped, and none is written.
+                # Use the bytecode that the asset ships; write none.
                 "PYTHONDONTWRITEBYTECODE": "1",
                 "PYTHONPATH": f"{self._task}{os.pathsep}{folder}",
                 "AWS_LAMBDA_FUNCTION_NAME": "predict",
@@ -154,24 +154,24 @@ class Runtime:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Stop the instance; its log stays."""
+        """Stop the instance; keep its log."""
         self._connection.close()
         self._stop()
 
     def invoke(self, event: Mapping[str, Any]) -> Any:
-        """Invoke the function and give what it returned."""
+        """Invoke the function and return its result."""
         self._connection.request("POST", INVOCATIONS, body=json.dumps(event).encode())
         return json.loads(self._connection.getresponse().read())
 
     def read_log(self) -> str:
-        """Read what was written so far: the emulator's lines and the function's."""
+        """Return the output so far, of the emulator and the function."""
         self._lines.flush()
         size = os.fstat(self._lines.fileno()).st_size
         return os.pread(self._lines.fileno(), size, 0).decode("utf-8", "replace")
 
     @property
     def init_ms(self) -> float:
-        """Give how long the init took, as the emulator reports it; after the first invocation."""
+        """Return the init time that the emulator reports; valid after the first invocation."""
         deadline = time.monotonic() + START_SECONDS
         while (found := _INIT.search(self.read_log())) is None:
             if time.monotonic() > deadline:
@@ -214,7 +214,7 @@ class BundleServer:
         self._server.daemon_threads = True
 
     def __enter__(self) -> str:
-        """Start; give the endpoint's URL."""
+        """Start the server and return its URL."""
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
         return f"http://127.0.0.1:{self._server.server_port}"
 
@@ -224,7 +224,7 @@ class BundleServer:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Stop."""
+        """Stop the server."""
         self._server.shutdown()
         self._server.server_close()
 
@@ -240,7 +240,7 @@ def unpack_predict(folder: Path, engine: str) -> Path:
 
 
 def predict_environment(endpoint: str, engine: str) -> dict[str, str]:
-    """Give the environment that the serving stack gives the function."""
+    """Return the environment variables that the serving stack sets."""
     return {
         "DEPLOYMENT": "bench",
         "MODEL_URI": "s3://bucket/models/bench/output/model/",
@@ -258,8 +258,8 @@ def measure_runtime(
 ) -> dict[str, Any]:
     """Measure init and warm invocations of hello-world and of the predict asset, in milliseconds.
 
-    The durations of warm calls include the emulator's HTTP; beside hello-world's they say what the
-    function adds. Gives only the reason where the runtime cannot run.
+    Warm times include the emulator's HTTP; the difference from hello-world is what the function
+    adds. Where the runtime cannot run, the result holds only the reason.
     """
     reason = why_not()
     if reason:
@@ -279,7 +279,7 @@ def measure_runtime(
         for engine in ("table", "onnx"):
             task = unpack_predict(scratch / engine, engine)
             instances[engine] = (task, HANDLER, predict_environment(endpoint, engine))
-        # Rounds alternate, so that what disturbs one of them disturbs all.
+        # Rounds alternate, so that other load on the machine affects all variants alike.
         for turn in range(starts):
             for name, instance in instances.items():
                 with Runtime(*instance) as runtime:

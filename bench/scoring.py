@@ -1,11 +1,11 @@
-"""Measures batch scoring beside scikit-learn and pandas: rows a second on one core, JSON to JSON.
+"""Measure batch scoring against scikit-learn with pandas: rows a second on one core, JSON to JSON.
 
-The table and the model are those of `bench.serving`: 15 mixed columns, 200 boosted trees. Ours is
-all that a unit's call does but the network: reading the lines, validating, encoding, scoring, the
-refusals' list and the output. The reference reads the same lines with pandas, calls the fitted
-pipeline's `predict_proba` once on all of them, and writes JSON lines; it validates nothing. Times
-are the processor's, of one thread, the best of as many turns for each; the turns alternate, so that
-whatever else the machine does meets all of them.
+The table and the model are those of `bench.workload`. For Driftless, everything that scoring one
+unit does is timed, except the network: reading lines, validating, encoding, scoring, listing
+refused rows, and writing. The reference reads the same lines with pandas, calls the fitted
+pipeline's `predict_proba` once on all of them, and writes JSON lines, without validation. Times are
+CPU time of one thread: the best of the same number of turns for each. Turns alternate, so that
+other load on the machine affects all contenders alike.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from typing import Any
 
 import orjson
 
-from bench.serving import (
+from bench.workload import (
     NUMBERS,
     TRAINING_ROWS,
-    _contract,
-    _draw,
-    _fit,
-    _row,
-    _write_bundle,
+    decode_row,
+    draw_rows,
+    fit_model,
+    make_contract,
+    write_bundle,
 )
 from core.bundle import Bundle
 from core.contract import Contract
@@ -39,7 +39,7 @@ KEY = "batch/in/rows.jsonl"
 
 
 def run(quick: bool) -> dict[str, Any]:
-    """Measure everything once, on one thread; `quick` takes fewer rows and repetitions."""
+    """Measure on one thread; `quick` takes fewer rows and repetitions."""
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     with threadpool_limits(1):
@@ -49,17 +49,17 @@ def run(quick: bool) -> dict[str, Any]:
 def _measure(rows: int, repetitions: int) -> dict[str, Any]:
     from training.export.formats import export_model
 
-    contract = _contract()
-    drawn, target = _draw(TRAINING_ROWS, seed=0)
-    model, pipeline = _fit(contract, drawn, target)
+    contract = make_contract()
+    drawn, target = draw_rows(TRAINING_ROWS, seed=0)
+    model, pipeline = fit_model(contract, drawn, target)
     exported = export_model(model, contract, drawn[0], threshold=0.5)
-    fresh, _ = _draw(rows, seed=1)
-    lines = b"".join(orjson.dumps(_row(contract, row)) + b"\n" for row in fresh)
+    fresh, _ = draw_rows(rows, seed=1)
+    lines = b"".join(orjson.dumps(decode_row(contract, row)) + b"\n" for row in fresh)
     outputs: dict[str, bytes] = {}
     best: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "model"
-        _write_bundle(folder, contract, exported.model_json, exported.onnx)
+        write_bundle(folder, contract, exported.model_json, exported.onnx)
         bundle = Bundle.from_folder(folder)
         models = {"table": Model(bundle), "onnx": Model(bundle, open_onnx)}
         for _ in range(repetitions):
@@ -87,7 +87,7 @@ def _measure(rows: int, repetitions: int) -> dict[str, Any]:
 
 
 class _Memory:
-    """The one object of a unit, and what is written."""
+    """A store that holds one input object and keeps what is written."""
 
     def __init__(self, content: bytes) -> None:
         self.content = content
@@ -125,7 +125,7 @@ def _time_unit(model: Model, lines: bytes) -> tuple[float, bytes]:
 
 
 def _score_reference(pipeline: Any, contract: Contract, lines: bytes) -> bytes:
-    """Do what a batch script usually does."""
+    """Score the lines as a typical batch script does."""
     import pandas
 
     table = pandas.read_json(io.BytesIO(lines), lines=True, dtype=False)
@@ -138,7 +138,7 @@ def _score_reference(pipeline: Any, contract: Contract, lines: bytes) -> bytes:
 
 
 def _compare(outputs: Mapping[str, bytes]) -> float:
-    """Give the largest difference between any two outputs' probabilities of "yes"."""
+    """Return the largest difference between any two outputs' probabilities of "yes"."""
     columns = [
         [
             float(line["yes"] if "yes" in line else line["probabilities"]["yes"])

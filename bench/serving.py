@@ -1,10 +1,10 @@
-"""Measures the predict function beside its peers: warm, cold, batch, size, parity.
+"""Measure the predict function against its peers: warm, cold, batch, size, parity.
 
-One table of 15 mixed columns, one histogram gradient boosting model of 200 trees, one request an
-API Gateway event, one core. The reference handler does what such handlers usually do: JSON to a
-DataFrame to the fitted pipeline to JSON. Every handler does all of its work in the time measured:
-parsing, scoring, the response, and (ours) validating and the metrics and capture lines. MLflow and
-BentoML serve the same pipeline, each in an environment of its own (`bench.peers`).
+The table and the model are those of `bench.workload`. Each request is an API Gateway event, on one
+core. The reference handler is the usual one: JSON to a DataFrame to the fitted pipeline to JSON.
+All work of a handler is timed: parsing, scoring, the response and, for Driftless only, validation
+and the metric and capture lines. MLflow and BentoML serve the same pipeline, each in an environment
+of its own (`bench.peers.servers`).
 """
 
 from __future__ import annotations
@@ -24,33 +24,37 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from bench import peers
 from bench.cold import open_predict
+from bench.peers import environments, servers
 from bench.runtime import measure_runtime
-from core import bundle
-from core.contract import Column, Contract
+from bench.workload import (
+    TRAINING_ROWS,
+    Matrix,
+    add_unseen,
+    decode_row,
+    draw_rows,
+    fit_model,
+    make_contract,
+    make_frame,
+    write_bundle,
+)
+from core.contract import Contract
 from core.engine import ONNX_INPUT, ONNX_OUTPUT, TableEngine, load_engine
+from core.errors import DriftlessError, OperationError
 
 ROOT = Path(__file__).resolve().parent.parent
-TREES = 200
-NUMBERS, CATEGORIES, LEVELS = 10, 5, 12
-TRAINING_ROWS = 20_000
 BATCH_ROWS = 1_000
 PARITY_ROWS = 100_000
-UNSEEN_SHARE = 0.01
 PEERS = {"mlflow": "mlflow==3.17.2", "bentoml": "bentoml==1.4.39"}
-# What the pipeline was fitted with, and so is unpickled with.
+# Versions that the pipeline was fitted with, so that it can be unpickled.
 SHARED = ("scikit-learn", "pandas", "numpy", "scipy", "joblib")
-PEER_FOLDER = ROOT / ".build" / "bench" / "peers"
 
-Matrix = npt.NDArray[np.float64]
 Handler = Callable[[dict[str, Any]], dict[str, Any]]
 
 
 def run(quick: bool) -> dict[str, Any]:
-    """Measure everything once; `quick` takes fewer repetitions, not smaller models."""
+    """Measure everything once; `quick` takes fewer repetitions of the same model."""
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     with threadpool_limits(1):
@@ -58,23 +62,25 @@ def run(quick: bool) -> dict[str, Any]:
 
 
 def _measure(quick: bool) -> dict[str, Any]:
+    import joblib
+
     from training.export.formats import export_model
     from training.export.proof import prove_parity
 
-    contract = _contract()
-    rows, target = _draw(TRAINING_ROWS, seed=0)
-    model, pipeline = _fit(contract, rows, target)
+    contract = make_contract()
+    rows, target = draw_rows(TRAINING_ROWS, seed=0)
+    model, pipeline = fit_model(contract, rows, target)
     exported = export_model(model, contract, rows[0], threshold=0.5)
-    fresh, _ = _draw(PARITY_ROWS, seed=1)
-    # As many crafted rows as there are: every split threshold and one float on either side.
+    fresh, _ = draw_rows(PARITY_ROWS, seed=1)
+    # All adversarial rows: every split threshold, and the float on either side of it.
     proof = prove_parity(
-        model, exported, _with_unseen(fresh), contract, most_adversarial_rows=sys.maxsize
+        model, exported, add_unseen(fresh), contract, most_adversarial_rows=sys.maxsize
     )
     engine = load_engine(exported.model_json)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "model"
-        _write_bundle(folder, contract, exported.model_json, exported.onnx)
-        _write_pipeline(Path(scratch) / peers.PIPELINE, pipeline)
+        write_bundle(folder, contract, exported.model_json, exported.onnx)
+        joblib.dump(pipeline, Path(scratch) / servers.PIPELINE)
         handlers: dict[str, Handler] = {
             "table": open_predict(folder, "table"),
             "onnx": open_predict(folder, "onnx"),
@@ -117,121 +123,14 @@ def _measure(quick: bool) -> dict[str, Any]:
     }
 
 
-# The model.
-
-
-def _contract() -> Contract:
-    numbers = [Column(f"number {i}", "number", missing=True) for i in range(NUMBERS)]
-    levels = tuple(f"level {i}" for i in range(LEVELS))
-    categories = [
-        Column(f"category {i}", "category", categories=levels, missing=True)
-        for i in range(CATEGORIES)
-    ]
-    return Contract(
-        task="binary",
-        columns=(*numbers, *categories),
-        target="target",
-        classes=("no", "yes"),
-        positive="yes",
-    )
-
-
-def _draw(count: int, *, seed: int) -> tuple[Matrix, npt.NDArray[np.int64]]:
-    """Draw encoded rows (3% of values missing) and a target with interactions."""
-    draw = np.random.default_rng(seed)
-    numbers = draw.normal(size=(count, NUMBERS)) * 10.0 ** draw.integers(-2, 4, NUMBERS)
-    codes = draw.integers(0, LEVELS, size=(count, CATEGORIES)).astype(np.float64)
-    unit = numbers / numbers.std(axis=0)
-    signal = (
-        2 * unit[:, 0] * unit[:, 1]
-        + unit[:, 2]
-        + 2 * np.isin(codes[:, 0], [1, 5, 7])
-        + unit[:, 3] * (codes[:, 2] > 5)
-        + draw.normal(size=count)
-    )
-    rows = np.column_stack([numbers, codes])
-    rows[draw.random(rows.shape) < 0.03] = np.nan
-    return rows, (signal > np.median(signal)).astype(np.int64)
-
-
-def _with_unseen(rows: Matrix) -> Matrix:
-    """Give the rows with a share of their categories unseen in training."""
-    unseen = np.random.default_rng(2).random((len(rows), CATEGORIES)) < UNSEEN_SHARE
-    return np.column_stack([rows[:, :NUMBERS], np.where(unseen, LEVELS, rows[:, NUMBERS:])])
-
-
-def _fit(contract: Contract, rows: Matrix, target: npt.NDArray[np.int64]) -> tuple[Any, Any]:
-    """Fit the model on encoded rows; give it and a pipeline that takes a DataFrame to it."""
-    from sklearn.compose import ColumnTransformer
-    from sklearn.ensemble import HistGradientBoostingClassifier
-    from sklearn.pipeline import Pipeline
-    from sklearn.preprocessing import OrdinalEncoder
-
-    positions = list(range(NUMBERS, NUMBERS + CATEGORIES))
-    model = HistGradientBoostingClassifier(
-        max_iter=TREES, categorical_features=positions, early_stopping=False, random_state=0
-    ).fit(rows, target)
-    names = [column.name for column in contract.columns]
-    encoder = OrdinalEncoder(
-        categories=[list(column.categories) for column in contract.columns[NUMBERS:]],
-        handle_unknown="use_encoded_value",
-        unknown_value=LEVELS,
-        encoded_missing_value=np.nan,
-    )
-    prepare = ColumnTransformer(
-        [("numbers", "passthrough", names[:NUMBERS]), ("categories", encoder, names[NUMBERS:])]
-    )
-    prepare.fit(_frame(contract, [_row(contract, row) for row in rows[:2_000]]))
-    return model, Pipeline([("prepare", prepare), ("model", model)])
-
-
-def _frame(contract: Contract, rows: Sequence[dict[str, Any]]) -> Any:
-    import pandas
-
-    frame = pandas.DataFrame(rows, columns=[column.name for column in contract.columns])
-    numbers = [column.name for column in contract.columns[:NUMBERS]]
-    frame[numbers] = frame[numbers].astype("float64")
-    return frame
-
-
-def _row(contract: Contract, encoded: Matrix) -> dict[str, Any]:
-    """Decode a row, as a caller would send it."""
-    row: dict[str, Any] = {}
-    for column, value in zip(contract.columns, encoded.tolist(), strict=True):
-        if math.isnan(value):
-            row[column.name] = None
-        else:
-            row[column.name] = column.categories[int(value)] if column.categories else value
-    return row
-
-
-def _write_bundle(folder: Path, contract: Contract, model_json: bytes, onnx: bytes) -> None:
-    bundle.write_bundle(
-        folder,
-        {
-            bundle.MODEL: model_json,
-            bundle.ONNX: onnx,
-            bundle.CONTRACT: contract.to_json(),
-            bundle.EVALUATION: b"{}",
-            bundle.LINEAGE: b"{}",
-        },
-    )
-
-
-def _write_pipeline(path: Path, pipeline: Any) -> None:
-    import joblib
-
-    joblib.dump(pipeline, path)
-
-
 # The handlers.
 
 
 def _open_reference(pipeline: Any, contract: Contract) -> Handler:
-    """Give the usual handler: JSON to DataFrame to predict_proba to JSON."""
+    """Return the usual handler: JSON to DataFrame to predict_proba to JSON."""
 
     def handle(event: dict[str, Any]) -> dict[str, Any]:
-        frame = _frame(contract, json.loads(event["body"])["instances"])
+        frame = make_frame(contract, json.loads(event["body"])["instances"])
         found = pipeline.predict_proba(frame)
         answers = [
             {"label": "yes" if yes >= 0.5 else "no", "probabilities": {"no": no, "yes": yes}}
@@ -255,13 +154,13 @@ def _request(contract: Contract, rows: Matrix) -> dict[str, Any]:
             "requestTimeEpoch": 1_767_225_600_000,
             "apiId": "bench",
         },
-        "body": json.dumps({"instances": [_row(contract, row) for row in rows]}),
+        "body": json.dumps({"instances": [decode_row(contract, row) for row in rows]}),
         "isBase64Encoded": False,
     }
 
 
 def _check_agreement(handlers: dict[str, Handler], requests: Sequence[dict[str, Any]]) -> None:
-    """Make sure that what is timed answers, and answers alike."""
+    """Check that all handlers answer, with the same probabilities."""
     for request in requests:
         answers = {}
         for name, handler in handlers.items():
@@ -278,7 +177,7 @@ def _check_agreement(handlers: dict[str, Handler], requests: Sequence[dict[str, 
 
 
 class Times(NamedTuple):
-    """Microseconds of single calls, by the clock and by the CPU: other work counts in the first."""
+    """Microseconds of single calls: wall time and CPU time."""
 
     wall: list[float]
     cpu: list[float]
@@ -287,7 +186,7 @@ class Times(NamedTuple):
 def _time_requests(
     handler: Handler, requests: Sequence[dict[str, Any]], count: int, quick: bool
 ) -> Times:
-    """Time single requests one by one, after some to warm up."""
+    """Time single requests one by one, after a warm-up."""
     for request in itertools.islice(itertools.cycle(requests), min(count, 100)):
         handler(request)
     times = Times([], [])
@@ -300,7 +199,7 @@ def _time_requests(
 
 
 def _time_engines(engine: TableEngine, onnx: bytes, rows: Matrix, quick: bool) -> dict[str, float]:
-    """Time the engines alone, from the encoded vector to the outputs: the limit of a handler."""
+    """Time the engines alone, from the encoded vector to the outputs."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -333,7 +232,7 @@ def _quantile(times: Sequence[float], share: float) -> float:
 
 
 def _best(call: Callable[[], Any], repeat: int) -> float:
-    """Give the seconds of the fastest call, the one that others disturbed least."""
+    """Return the seconds of the fastest call, the one least disturbed by other load."""
     found = math.inf
     for _ in range(repeat):
         began = time.perf_counter()
@@ -349,13 +248,11 @@ _COLD = {
     "table": """
 import json, sys
 from bench.cold import open_predict
-from bench.runtime import measure_runtime
 open_predict(sys.argv[1], "table")(json.load(open(sys.argv[3])))
 """,
     "onnx": """
 import json, sys
 from bench.cold import open_predict
-from bench.runtime import measure_runtime
 open_predict(sys.argv[1], "onnx")(json.load(open(sys.argv[3])))
 """,
     "sklearn_pandas": """
@@ -380,8 +277,8 @@ def _measure_cold(
     arguments = [str(folder), str(scratch / "pipeline.joblib"), str(event)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     times: dict[str, list[float]] = {name: [] for name in _COLD}
-    # The first round only fills the file cache and writes bytecode. Rounds alternate, so that
-    # what disturbs one of them disturbs all.
+    # The first round fills the file cache and writes bytecode; it is not counted. Rounds alternate,
+    # so that other load on the machine affects all variants alike.
     for turn in range(repeat + 1):
         for name, code in _COLD.items():
             began = time.perf_counter()
@@ -401,8 +298,7 @@ def _measure_cold(
 
 
 def _measure_assets() -> tuple[dict[str, float], dict[str, str]]:
-    """Package the function for Lambda, per engine; give megabytes, and why one is absent."""
-    from core.errors import DriftlessError
+    """Package the function for Lambda, per engine; return megabytes, and why one is absent."""
     from infra.assets import Packager, lambda_target
 
     sizes, absent = {}, {}
@@ -465,25 +361,26 @@ def _explanation_error(engine: TableEngine, vector: list[float]) -> float:
 def _measure_peers(
     scratch: Path, contract: Contract, pipeline: Any, rows: Matrix, fresh: Matrix, quick: bool
 ) -> dict[str, Any]:
-    """Measure each peer in its own environment and processes, or say why it is absent."""
+    """Measure each peer in its own environment and processes, or record why it is absent."""
     import joblib
 
-    asked = [_row(contract, row) for row in fresh[:100]]
-    (scratch / peers.REQUESTS).write_text(json.dumps(asked))
+    asked = [decode_row(contract, row) for row in fresh[:100]]
+    (scratch / servers.REQUESTS).write_text(json.dumps(asked))
     joblib.dump(
-        _frame(contract, [_row(contract, row) for row in rows[:500]]), scratch / peers.FRAME
+        make_frame(contract, [decode_row(contract, row) for row in rows[:500]]),
+        scratch / servers.FRAME,
     )
-    expected = pipeline.predict_proba(_frame(contract, asked))
+    expected = pipeline.predict_proba(make_frame(contract, asked))
+    shared = [f"{package}=={metadata.version(package)}" for package in SHARED]
     found = {}
     for name in PEERS:
-        python = _provide_peer(name)
-        if isinstance(python, str):
-            found[name] = {"absent": python}
-            continue
         try:
+            python = environments.provide(name, [PEERS[name], *shared])
             found[name] = _measure_peer(name, python, scratch, expected, quick)
+        except OperationError as error:
+            found[name] = {"absent": str(error)}
         except subprocess.CalledProcessError as error:
-            found[name] = {"absent": f"failed: {_last_line(error.stderr)}"}
+            found[name] = {"absent": f"failed: {environments.last_line(error.stderr)}"}
     return found
 
 
@@ -492,7 +389,7 @@ def _measure_peer(
 ) -> dict[str, Any]:
     def run(action: str, count: int = 0) -> Any:
         done = subprocess.run(
-            [python, "-W", "ignore", "-m", "bench.peers", name, action, scratch],
+            [python, "-W", "ignore", "-m", "bench.peers.servers", name, action, scratch],
             check=True,
             cwd=ROOT,
             env={**os.environ, "COUNT": str(count), "OMP_NUM_THREADS": "1"},
@@ -506,7 +403,7 @@ def _measure_peer(
     for turn in range(4 if quick else 6):
         began = time.perf_counter()
         run("once")
-        if turn:  # the first one fills the file cache and writes bytecode
+        if turn:  # the first run fills the file cache and writes bytecode
             cold.append(1e3 * (time.perf_counter() - began))
     warm = run("time", 200 if quick else 1_000)
     return {
@@ -520,32 +417,8 @@ def _measure_peer(
     }
 
 
-def _provide_peer(name: str) -> Path | str:
-    """Install a peer into an environment of its own; give its interpreter, or why there is none."""
-    folder = PEER_FOLDER / name
-    python = folder / "bin" / "python"
-    wanted = [PEERS[name], *(f"{part}=={metadata.version(part)}" for part in SHARED)]
-    installed = folder / "installed.txt"
-    if installed.is_file() and installed.read_text() == "\n".join(wanted):
-        return python
-    uv = [sys.executable, "-m", "uv"]
-    for command in (
-        [*uv, "venv", "-q", "--clear", "--python", sys.executable, str(folder)],
-        [*uv, "pip", "install", "-q", "--python", str(python), *wanted],
-    ):
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            return f"not installed: {_last_line(done.stderr)}"
-    installed.write_text("\n".join(wanted))
-    return python
-
-
-def _last_line(text: str) -> str:
-    return (text.strip().splitlines() or ["no word"])[-1]
-
-
 def _size(folder: Path) -> int:
-    """Count the bytes of an environment's files, without the bytecode that running it leaves."""
+    """Sum the bytes of an environment's files, without compiled bytecode."""
     return sum(
         file.stat().st_size
         for file in folder.rglob("*")

@@ -1,8 +1,8 @@
-"""What training costs and what its models are worth, beside a plain pipeline and FLAML, in one run.
+"""Measure training against a plain pipeline and FLAML, in one run: model quality, time, memory.
 
-Every contender is given the same training rows and answers the same held-out rows; score, seconds
-and peak memory are of a process of its own. Ours is the whole job (check, search, calibration,
-evaluation, proof of export, baseline, report), the others fit a model and no more.
+Every contender gets the same training rows and predicts the same held-out rows, in a process of
+its own. Driftless runs its whole job (check, search, calibration, evaluation, proof of export,
+baseline, report); the others only fit a model.
 """
 
 from __future__ import annotations
@@ -21,20 +21,26 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bench.peers import environments
+from core.errors import OperationError
+
 DATA = Path("../shared/data")
 EXAMPLE = Path("examples/breast_cancer/breast_cancer.csv")
 BUDGET_SECONDS = 60
 QUICK_BUDGET_SECONDS = 10
 MILLION_COLUMNS = 30
-PEER = Path(".build/bench/peers/flaml")
 PEER_PACKAGES = ("flaml[automl]==2.7.0", "pandas<3", "scikit-learn==1.9.0")
 
 
 def run(quick: bool = False) -> dict[str, Any]:
-    """Measure each table with each contender, and the cost of a row up to a million."""
+    """Measure each table with each contender, and the cost per row up to a million rows."""
     budget = QUICK_BUDGET_SECONDS if quick else BUDGET_SECONDS
     figures: dict[str, Any] = {"budget_seconds": budget, "tables": {}, "absent": []}
-    interpreters = {"ours": sys.executable, "plain": sys.executable, "flaml": _prepare_peer()}
+    interpreters = {"ours": sys.executable, "plain": sys.executable}
+    try:
+        interpreters["flaml"] = str(environments.provide("flaml", PEER_PACKAGES))
+    except OperationError as error:
+        figures["absent"].append(f"flaml: {error}")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for table, problem in _tables(folder).items():
@@ -42,21 +48,20 @@ def run(quick: bool = False) -> dict[str, Any]:
                 contender: _measure(contender, python, problem, budget)
                 for contender, python in interpreters.items()
             }
-        figures["absent"] = sorted(
-            {
-                f"{contender}: {found['absent']}"
-                for measured in figures["tables"].values()
-                for contender, found in measured.items()
-                if "absent" in found
-            }
-        )
+        failed = {
+            f"{contender}: {found['absent']}"
+            for measured in figures["tables"].values()
+            for contender, found in measured.items()
+            if "absent" in found
+        }
+        figures["absent"] += sorted(failed)
         sizes = (10_000, 50_000) if quick else (10_000, 100_000, 1_000_000)
         figures["million_rows"] = [_measure_size(rows, folder) for rows in sizes]
     return figures
 
 
 def _tables(folder: Path) -> dict[str, dict[str, Any]]:
-    """Split each table that is there into a training and a held-out CSV; gives where they are."""
+    """Split each available table into a training and a held-out CSV; return where they are."""
     found: dict[str, tuple[pd.DataFrame, str, str]] = {}
     if EXAMPLE.is_file():
         frame = pd.read_csv(EXAMPLE)
@@ -79,26 +84,8 @@ def _tables(folder: Path) -> dict[str, dict[str, Any]]:
     return problems
 
 
-def _prepare_peer() -> str:
-    """Install FLAML into an environment of its own; gives its interpreter, or why there is none."""
-    python = PEER / "bin" / "python"
-    if not (PEER / "installed").exists():
-        uv = [sys.executable, "-m", "uv"]
-        for command in (
-            [*uv, "venv", "-q", "--clear", "--python", sys.executable, str(PEER)],
-            [*uv, "pip", "install", "-q", "--python", str(python), *PEER_PACKAGES],
-        ):
-            done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=900)
-            if done.returncode != 0:
-                return "absent: " + (done.stderr.strip().splitlines() or ["cannot install"])[-1]
-        (PEER / "installed").touch()
-    return str(python)
-
-
 def _measure(contender: str, python: str, problem: dict[str, Any], budget: int) -> dict[str, Any]:
-    """Run one contender in a process of its own; its last line is JSON."""
-    if python.startswith("absent"):
-        return {"absent": python.removeprefix("absent: ")[:200]}
+    """Run one contender in a process of its own; its last line of output is JSON."""
     order = json.dumps({"contender": contender, "budget": budget, **problem})
     began, spent = time.perf_counter(), _child_cpu_seconds()
     done = subprocess.run(
@@ -110,7 +97,7 @@ def _measure(contender: str, python: str, problem: dict[str, Any], budget: int) 
     )
     seconds = time.perf_counter() - began
     if done.returncode != 0:
-        return {"absent": (done.stderr.strip().splitlines() or ["failed"])[-1][:200]}
+        return {"absent": environments.last_line(done.stderr)}
     return {
         **json.loads(done.stdout.splitlines()[-1]),
         "seconds": round(seconds, 1),
@@ -119,7 +106,7 @@ def _measure(contender: str, python: str, problem: dict[str, Any], budget: int) 
 
 
 def _measure_size(rows: int, folder: Path) -> dict[str, Any]:
-    """Train end to end on a generated table of numbers, gaps and categories."""
+    """Train end to end on a generated table of numbers, missing values and categories."""
     place = folder / f"rows{rows}"
     place.mkdir()
     _make_table(rows).to_parquet(place / "table.parquet", index=False)
@@ -139,7 +126,7 @@ def _measure_size(rows: int, folder: Path) -> dict[str, Any]:
     )
     seconds = time.perf_counter() - began
     if done.returncode != 0:
-        return {"rows": rows, "failed": done.stderr.strip().splitlines()[-1][:300]}
+        return {"rows": rows, "failed": environments.last_line(done.stderr)}
     return {
         "rows": rows,
         "columns": MILLION_COLUMNS,
@@ -163,7 +150,7 @@ def _make_table(rows: int) -> pd.DataFrame:
 
 
 def _child_cpu_seconds() -> float:
-    """Give the CPU seconds of the processes that have ended: what a busy machine cannot distort."""
+    """Return the CPU seconds of child processes that have ended; other load does not count."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 
@@ -173,7 +160,7 @@ def _peak_mib() -> float:
 
 
 def _contend(order: dict[str, Any]) -> dict[str, Any]:
-    """Be one contender: train, answer the held-out rows, and say how well."""
+    """Run as one contender: train, predict the held-out rows, and return the scores."""
     if order["contender"] == "size":
         bundle = _train_ours(Path(order["folder"]))
         evaluation = json.loads((bundle / "evaluation.json").read_text())
@@ -210,7 +197,7 @@ def _train_ours(folder: Path) -> Path:
 
 
 def _contend_ours(order: dict[str, Any]) -> np.ndarray[Any, Any]:
-    """Have `ops init` write project.toml, train the whole job; answer from the exported tables."""
+    """Let `ops init` write project.toml, run the whole job, predict with the exported tables."""
     from core.bundle import MODEL, Bundle
     from core.engine import load_engine
     from ops.__main__ import main as operate
@@ -232,7 +219,7 @@ def _contend_ours(order: dict[str, Any]) -> np.ndarray[Any, Any]:
 
 
 def _contend_plain(order: dict[str, Any]) -> np.ndarray[Any, Any]:
-    """Fit scikit-learn's histogram boosting with its defaults behind an ordinal encoder."""
+    """Fit scikit-learn's histogram boosting with default settings behind an ordinal encoder."""
     from sklearn.compose import make_column_selector, make_column_transformer
     from sklearn.ensemble import HistGradientBoostingClassifier
     from sklearn.pipeline import make_pipeline
@@ -249,7 +236,7 @@ def _contend_plain(order: dict[str, Any]) -> np.ndarray[Any, Any]:
 
 
 def _contend_flaml(order: dict[str, Any]) -> np.ndarray[Any, Any]:
-    """Let FLAML search within the same seconds, for log loss."""
+    """Let FLAML search for the same number of seconds, minimising log loss."""
     from flaml import AutoML  # type: ignore[import-not-found]
 
     labels, frame = _read(order, "train.csv")

@@ -1,1 +1,1 @@
-"""The command line of the people who run a deployment: `python -m ops --help`."""
+"""The operator's command line: `python -m ops --help`."""

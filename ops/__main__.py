@@ -1,4 +1,4 @@
-"""Run one of the operator's commands."""
+"""Parse the command line and run one of the operator's commands."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ COMMANDS = (init, data, train, status, approve, rollback, predict, score, drift,
 
 EXAMPLES = """examples:
   python -m ops init customers.csv --target churned   write project.toml for your own table
-  python -m ops data customers.csv                    put the table in the bucket; training starts
-  python -m ops status                                what is live, what runs, what alarms
+  python -m ops data customers.csv                    upload the table; training starts
+  python -m ops status                                show the live model, runs and alarms
   python -m ops predict rows.json                     score rows with the live model
-  python -m ops rollback                              put the previous model back
+  python -m ops rollback                              restore the previous model
 
-exit status: 0 done, 1 it could not be done (the reason is on stderr), 2 wrong usage"""
+exit status: 0 success, 1 failure (the reason is on stderr), 2 wrong usage"""
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Build the parser of all the commands."""
     parser = argparse.ArgumentParser(
         prog="python -m ops",
-        description="Run a deployed model: train, look, approve, roll back, explain.",
+        description="Operate a deployed model: train, inspect, approve, roll back, trace.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -45,12 +45,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except DriftlessError as error:
         print(f"error: {error}", file=sys.stderr)
     except (ClientError, BotoCoreError) as error:
-        print(f"error: AWS refused or did not answer: {error}", file=sys.stderr)
+        print(f"error: a call to AWS failed: {error}", file=sys.stderr)
     except BrokenPipeError:
-        # The reader of our output (`| head`) has seen enough.
+        # The program that reads the output (`| head`) has closed it.
         sys.stderr.close()
     except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
+        print("interrupted", file=sys.stderr)
         return 130
     return 1
 

@@ -18,12 +18,14 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = subparsers.add_parser(
         "approve",
         help="approve (or --reject) a registered model; approval promotes it",
-        description="Decide about a model package; approval starts its promotion.",
+        description="Approve or reject a registered model. Approval starts its promotion.",
         epilog='example: python -m ops approve 7 --reason "reviewed with the risk team"',
     )
-    parser.add_argument("version", nargs="?", type=int, help="default: the newest that is pending")
-    parser.add_argument("--reject", action="store_true", help="reject it instead")
-    parser.add_argument("--reason", default="", help="kept with the model package")
+    parser.add_argument(
+        "version", nargs="?", type=int, help="the model version (default: the newest pending one)"
+    )
+    parser.add_argument("--reject", action="store_true", help="reject the model instead")
+    parser.add_argument("--reason", default="", help="stored with the model package")
     parser.add_argument("--stage", help="the stage (default: [project] stage)")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(func=main)
@@ -43,7 +45,7 @@ def list_packages(deployment: Deployment) -> list[dict[str, Any]]:
 
 
 def choose_package(packages: list[dict[str, Any]], version: int | None) -> dict[str, Any]:
-    """Pick the named version, or the newest that waits for a decision.
+    """Return the named version, or the newest that waits for a decision.
 
     Raises OperationError where there is none.
     """
@@ -75,6 +77,8 @@ def main(args: argparse.Namespace) -> int:
     if args.json:
         print_json(result)
     else:
-        after = "" if args.reject else "; promotion starts now: `python -m ops status`"
+        after = (
+            "" if args.reject else "; promotion starts now, follow it with `python -m ops status`"
+        )
         console.print(f"{result['status'].lower()} {arn}{after}", markup=False)
     return 0

@@ -1,4 +1,4 @@
-"""Put a table into the bucket; the state machine trains when it arrives."""
+"""Upload a table to the bucket; its arrival starts a training run."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Add the command `data`."""
     parser = subparsers.add_parser(
         "data",
-        help="put a table in the bucket; training starts by itself",
-        description="Check a table against project.toml's columns and put it under data/.",
+        help="upload a table; training starts automatically",
+        description="Upload a table to data/ in the bucket. Its arrival starts a training run, "
+        "which checks the columns against project.toml.",
         epilog="example: python -m ops data customers-2026-11.csv --stage prod",
     )
     parser.add_argument("file", nargs="?", help="CSV or Parquet (default: [data] file)")
@@ -28,7 +29,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def put_table(deployment: Deployment, path: Path) -> dict[str, object]:
-    """Upload a table to `data/` under its own name and say what was stored.
+    """Upload a table to `data/` under its own name and return what was stored.
 
     Raises OperationError for a file that training would not read.
     """
@@ -57,14 +58,15 @@ def main(args: argparse.Namespace) -> int:
     deployment = connect(args.stage)
     file = args.file or deployment.settings.data.file
     if not file:
-        raise OperationError("name a table, or set [data] file in project.toml")
+        raise OperationError("no table given: name a file, or set [data] file in project.toml")
     stored = put_table(deployment, Path(file))
     if args.json:
         print_json(stored)
     else:
         console.print(
-            f"stored {stored['uri']} ({stored['bytes']:,} bytes); a run starts in "
-            f"{deployment.settings.retraining.debounce_seconds} s: `python -m ops status`",
+            f"uploaded {stored['uri']} ({stored['bytes']:,} bytes); a training run starts in "
+            f"{deployment.settings.retraining.debounce_seconds} s, follow it with "
+            "`python -m ops status`",
             markup=False,
         )
     return 0

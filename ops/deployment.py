@@ -25,10 +25,10 @@ REQUEST_TIMEOUT_SECONDS = 60
 
 @dataclass(frozen=True)
 class Deployment:
-    """A deployed stage, as its stacks describe themselves.
+    """A deployed stage, read from the outputs of its stacks.
 
-    `endpoint` is the local cloud's address, or None where the stage lives in an AWS account.
-    `apis` maps the ids of REST APIs to the addresses at which the local cloud serves them.
+    `endpoint` is the local cloud's address, or None where the stage is in an AWS account.
+    `apis` maps ids of REST APIs to the addresses where the local cloud serves them.
     """
 
     settings: Settings
@@ -39,22 +39,22 @@ class Deployment:
 
     @property
     def name(self) -> str:
-        """Name what is deployed: project and stage."""
+        """Return the name of the deployment: project and stage."""
         return self.settings.deployment
 
     def now(self) -> datetime:
-        """Read the clock that the stage's times are by: a local cloud's may run fast."""
+        """Return the stage's current time: the local cloud has a clock of its own."""
         return datetime.now(UTC) if self.endpoint is None else _read_state(self.endpoint)[1]
 
     def client(self, service: str) -> Any:
         """Return a boto3 client of the stage's account, or of the local cloud."""
-        session: Any = self.session  # its typed overloads want a literal service name
+        session: Any = self.session  # the typed overloads accept only literal service names
         return session.client(service, endpoint_url=self.endpoint)
 
     def outputs(self, stack: str) -> dict[str, str]:
         """Return the outputs of one of the three stacks: training, serving or monitoring.
 
-        They are read once. Raises OperationError where the stack is not there or cannot be read.
+        They are read once. Raises OperationError where the stack does not exist or cannot be read.
         """
         if stack not in self._outputs:
             self._outputs[stack] = _read_outputs(self, f"{self.name}-{stack}")
@@ -71,17 +71,17 @@ class Deployment:
 
     @property
     def bucket(self) -> str:
-        """Name the bucket of data, models, captures, labels and reports."""
+        """Return the name of the bucket for data, models, captures, labels and reports."""
         return self.output("training", "BucketName")
 
     @property
     def model_uri(self) -> str:
-        """Read the one pointer: the live model's bundle, or `none` before the first model."""
+        """Return the address of the live model's bundle, or `none` before the first model."""
         return _read_outputs(self, f"{self.name}-serving")["ModelUri"]
 
     @property
     def api_url(self) -> str:
-        """Give the address of the REST API, with a trailing slash."""
+        """Return the address of the REST API, with a trailing slash."""
         url = self.output("serving", "ApiUrl")
         host = url.split("/")[2]
         served = dict(self.apis).get(host.split(".")[0], url)
@@ -93,7 +93,7 @@ class Deployment:
         """Call the REST API, signed with the caller's credentials.
 
         Returns the status and the parsed JSON body (or the text, where it is not JSON).
-        Raises OperationError where no answer comes.
+        Raises OperationError where the API does not answer.
         """
         url = self.api_url + path.lstrip("/")
         data = None if body is None else json.dumps(body).encode()
@@ -128,8 +128,8 @@ def _read_outputs(deployment: Deployment, stack: str) -> dict[str, str]:
         found = deployment.client("cloudformation").describe_stacks(StackName=stack)["Stacks"][0]
     except ClientError as error:
         raise OperationError(
-            f"stack {stack} is not there ({error.response['Error']['Message']}): "
-            f"`make deploy STAGE={deployment.settings.stage}` first, or `make up` for local"
+            f"stack {stack} was not found ({error.response['Error']['Message']}): run "
+            f"`make deploy STAGE={deployment.settings.stage}`, or `make up` for stage local"
         ) from error
     except BotoCoreError as error:
         raise OperationError(f"stack {stack} cannot be read: {error}") from error
@@ -137,22 +137,22 @@ def _read_outputs(deployment: Deployment, stack: str) -> dict[str, str]:
 
 
 def _read_state(endpoint: str) -> tuple[tuple[tuple[str, str], ...], datetime]:
-    """Ask a local cloud where it serves its REST APIs, and what its clock says."""
+    """Ask a local cloud for the addresses of its REST APIs and the time of its clock."""
     try:
         with urllib.request.urlopen(f"{endpoint}/_driftless/state", timeout=10) as answer:  # noqa: S310
             state = json.loads(answer.read())
         return tuple(sorted(state["apis"].items())), datetime.fromtimestamp(state["clock"], UTC)
     except (OSError, ValueError, KeyError) as error:
         raise OperationError(
-            f"{endpoint} is no local cloud of ours ({error}): unset AWS_ENDPOINT_URL if that names "
-            "it, or start one with `make up`"
+            f"{endpoint} is not a Driftless local cloud ({error}): unset AWS_ENDPOINT_URL if it is "
+            "set to this address, or start a local cloud with `make up`"
         ) from error
 
 
 def connect(stage: str | None = None, project: Path = Path("project.toml")) -> Deployment:
-    """Connect to a deployed stage: `local` means the cloud that `make up` left running.
+    """Connect to a deployed stage; `local` is the cloud that `make up` started.
 
-    Raises SettingsError for a faulty project file, OperationError where there is no such cloud.
+    Raises SettingsError for an invalid project file, OperationError where no cloud is running.
     """
     settings = load_settings(project, stage)
     if not settings.is_local:
@@ -163,7 +163,7 @@ def connect(stage: str | None = None, project: Path = Path("project.toml")) -> D
         cloud = json.loads(LOCAL_CLOUD.read_text())
     except FileNotFoundError:
         raise OperationError(
-            f"no local cloud is running here ({LOCAL_CLOUD} is absent): start one with `make up`"
+            f"no local cloud is running ({LOCAL_CLOUD} does not exist): start one with `make up`"
         ) from None
     session = boto3.Session(
         aws_access_key_id=cloud["access_key_id"],

@@ -1,4 +1,4 @@
-"""Remove a stage: a `dev` one without a trace, a `prod` one except for what holds data."""
+"""Remove a stage completely; of a `prod` stage, keep the resources that hold data."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ops.deployment import Deployment, connect
 from ops.screen import console, print_json, progress_console
 
 STACKS = ("monitoring", "serving", "training")
-# What holds data, and so outlives a prod stage.
+# These hold data; a prod stage keeps them.
 DATA_TYPES = {
     "AWS::S3::Bucket",
     "AWS::SageMaker::ModelPackageGroup",
@@ -29,11 +29,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "destroy",
         help="remove a stage; a prod stage keeps what holds data",
         description="Delete the three stacks. Outside prod the bucket is emptied and the model "
-        "registry cleared first; in prod both stay, and are listed.",
+        "registry cleared first; in prod both are kept and listed.",
         epilog="example: python -m ops destroy --stage dev --yes",
     )
     parser.add_argument("--stage", help="the stage (default: [project] stage)")
-    parser.add_argument("--yes", action="store_true", help="do not ask")
+    parser.add_argument("--yes", action="store_true", help="do not ask for confirmation")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(func=main)
 
@@ -43,18 +43,18 @@ def empty_bucket(deployment: Deployment, bucket: str) -> int:
     s3 = deployment.client("s3")
     deleted = 0
     for page in s3.get_paginator("list_object_versions").paginate(Bucket=bucket):
-        doomed = [
+        versions = [
             {"Key": version["Key"], "VersionId": version["VersionId"]}
             for version in page.get("Versions", []) + page.get("DeleteMarkers", [])
         ]
-        if doomed:
-            answer = s3.delete_objects(Bucket=bucket, Delete={"Objects": doomed, "Quiet": True})
+        if versions:
+            answer = s3.delete_objects(Bucket=bucket, Delete={"Objects": versions, "Quiet": True})
             if answer.get("Errors"):
                 first = answer["Errors"][0]
                 raise OperationError(
                     f"s3://{bucket}/{first['Key']} could not be deleted: {first['Message']}"
                 )
-            deleted += len(doomed)
+            deleted += len(versions)
     return deleted
 
 
@@ -74,7 +74,7 @@ def _list_resources(deployment: Deployment, stack: str) -> list[dict[str, Any]]:
 
 
 def _clear(deployment: Deployment, resources: list[dict[str, Any]]) -> None:
-    """Empty what CloudFormation will not delete while it holds something."""
+    """Empty the resources that CloudFormation refuses to delete while they are not empty."""
     for resource in resources:
         if resource["ResourceType"] == "AWS::S3::Bucket":
             empty_bucket(deployment, resource["PhysicalResourceId"])
@@ -104,7 +104,7 @@ def destroy(deployment: Deployment) -> dict[str, list[str]]:
         described = cloudformation.describe_stacks(StackName=name)["Stacks"][0]
         stack_id = described["StackId"]
         if described.get("EnableTerminationProtection"):
-            # The person has confirmed by the stage's name, or said --yes.
+            # The operator has confirmed with the stage's name or with --yes.
             cloudformation.update_termination_protection(
                 StackName=name, EnableTerminationProtection=False
             )
@@ -128,12 +128,14 @@ def destroy(deployment: Deployment) -> dict[str, list[str]]:
 
 
 def main(args: argparse.Namespace) -> int:
-    """Remove the stage, after asking for its name."""
+    """Remove the stage, after a confirmation."""
     deployment = connect(args.stage)
     if not args.yes:
         if not sys.stdin.isatty():
-            raise OperationError("this deletes a stage: say --yes where nobody can be asked")
-        if input(f"This deletes {deployment.name}. Type its name to go on: ") != deployment.name:
+            raise OperationError(
+                "destroy asks for confirmation and this is no terminal: confirm with --yes"
+            )
+        if input(f"This deletes {deployment.name}. Type its name to confirm: ") != deployment.name:
             raise OperationError("not confirmed; nothing was deleted")
     with progress_console.status(f"deleting {deployment.name}"):
         result = destroy(deployment)
@@ -145,5 +147,5 @@ def main(args: argparse.Namespace) -> int:
     for name in result["kept"]:
         console.print(f"kept {name}", markup=False)
     if not result["removed"]:
-        console.print("nothing was deployed", markup=False)
+        console.print(f"nothing to remove: {deployment.name} is not deployed", markup=False)
     return 0

@@ -1,4 +1,4 @@
-"""Show what the monitor concluded: now, and over the windows before."""
+"""Show the monitor's verdicts: the newest, and those of earlier windows."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Add the command `drift`."""
     parser = subparsers.add_parser(
         "drift",
-        help="what moved between training and now",
-        description="Show the monitor's newest verdict, and the windows since a moment.",
+        help="show what has changed since training",
+        description="Show the monitor's newest verdict, and the windows judged since a time.",
         epilog="example: python -m ops drift --since 7d",
     )
     parser.add_argument("--stage", help="the stage (default: [project] stage)")
@@ -32,7 +32,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--since",
         metavar="WHEN",
         default="1d",
-        help="windows since a time (2026-01-31 or 2026-01-31T12:00) or an age (90m, 24h, 7d); "
+        help="show windows since a time (2026-01-31 or 2026-01-31T12:00) or an age (90m, 24h, 7d); "
         "default: 1d",
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
@@ -40,7 +40,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def parse_since(text: str, now: datetime) -> datetime:
-    """Read a time or an age; raises OperationError with the two forms."""
+    """Parse a time or an age; raises OperationError that shows both forms."""
     if age := re.fullmatch(r"(\d+)([mhd])", text):
         return now - timedelta(**{UNITS[age[2]]: int(age[1])})
     try:
@@ -53,7 +53,7 @@ def parse_since(text: str, now: datetime) -> datetime:
 
 
 def read_json(deployment: Deployment, key: str) -> Any:
-    """Read a JSON object of the stage's bucket; None where there is none."""
+    """Read a JSON object from the stage's bucket; None where it does not exist."""
     client = deployment.client("s3")
     try:
         return json.loads(client.get_object(Bucket=deployment.bucket, Key=key)["Body"].read())
@@ -64,10 +64,10 @@ def read_json(deployment: Deployment, key: str) -> Any:
 
 
 def read_drift(deployment: Deployment, since: str) -> dict[str, Any]:
-    """Collect the monitor's state, its newest verdict, and the windows since a moment.
+    """Collect the monitor's state, its newest verdict, and the windows since a time.
 
-    Ages count from the monitor's own time, so that they hold on the local cloud, whose clock can be
-    moved forward.
+    Ages are relative to the monitor's last run, because the local cloud's clock can be moved
+    forward.
     """
     state = read_json(deployment, STATE)
     if state is None:
@@ -92,7 +92,7 @@ def read_drift(deployment: Deployment, since: str) -> dict[str, Any]:
 
 
 def main(args: argparse.Namespace) -> int:
-    """Print the state of drift and quality; exit status 0 whatever it is."""
+    """Print drift and quality; the exit status is 0 with or without drift."""
     found = read_drift(connect(args.stage), args.since)
     if args.json:
         print_json(found)
@@ -114,7 +114,7 @@ def main(args: argparse.Namespace) -> int:
         )
         console.print(verdict["calibration"], style="dim", markup=False)
         print_table(
-            "What moved most (evidence 1 is the alarm's line)",
+            "Largest changes (evidence of 1 or more alarms)",
             ("change", "evidence", ""),
             [
                 (f["text"], _evidence(f["evidence"] / f["threshold"]), "alarms" * f["alarms"])
@@ -124,19 +124,20 @@ def main(args: argparse.Namespace) -> int:
         if latest["estimated_quality"] is not None:
             console.print(
                 f"Estimated accuracy {latest['estimated_quality']:.3f}"
-                " (an estimate: blind to a change of what the label means)"
+                " (from the scores alone; a change in what the label means does not show)"
             )
     for run, quality in found["quality"].items():
         console.print(
-            f"{quality['metric']} by {quality['rows']} labels: {quality['value']:.4f} "
-            f"({quality['low']:.4f} to {quality['high']:.4f}), holdout {quality['expected']:.4f}"
+            f"{quality['metric']} on {quality['rows']} labelled predictions: "
+            f"{quality['value']:.4f} ({quality['low']:.4f} to {quality['high']:.4f}), "
+            f"holdout {quality['expected']:.4f}"
             f"{'  DROPPED' if quality['dropped'] else ''}  [{run}]",
             markup=False,
         )
     if found["windows"]:
         print_table(
             f"Windows since {args.since}",
-            ("until (UTC)", "rows", "evidence", "most moved"),
+            ("until (UTC)", "rows", "evidence", "largest change"),
             [
                 (
                     _moment(w["end"]),
@@ -151,8 +152,8 @@ def main(args: argparse.Namespace) -> int:
         console.print(f"No window was judged since {args.since}.", markup=False)
     if found["counting"] is not None:
         console.print(
-            f"! more captures than one run counts: many functions count them since "
-            f"{found['counting']:%Y-%m-%d %H:%M} UTC, then windows are judged",
+            f"! large backlog: parallel functions have been counting captures since "
+            f"{found['counting']:%Y-%m-%d %H:%M} UTC; windows are judged when they finish",
             markup=False,
         )
     for problem in found["problems"]:

@@ -1,4 +1,4 @@
-"""Look at a table and write project.toml from it."""
+"""Inspect a table and write project.toml from it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from training.data.inspection import ColumnFinding, Findings, infer_contract
 from training.data.reading import read_table
 
 PROJECT_FILE = Path("project.toml")
-# A column with more categories than this has them learned at each training, not listed in the file.
+# The file lists no more categories than this per column; beyond it, each training learns them.
 MAX_LISTED_CATEGORIES = 30
 MAX_SHOWN_NAME = 32
 
@@ -32,26 +32,32 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Add the command `init`."""
     parser = subparsers.add_parser(
         "init",
-        help="look at a table and write project.toml",
-        description="Read CSV or Parquet, say what it holds, and write a commented project.toml.",
+        help="inspect a table and write project.toml",
+        description="Read a CSV or Parquet table, report its columns, and write project.toml.",
         epilog="example: python -m ops init customers.csv --target churned",
     )
     parser.add_argument("file", type=Path, help="a CSV or Parquet file, or a folder of them")
     parser.add_argument("--target", help="the column to predict")
-    parser.add_argument("--task", choices=TASKS, help="what is learned (default: inferred)")
-    parser.add_argument("--positive", help="the class that counts as found, of a binary task")
-    parser.add_argument("--id", dest="id_column", metavar="COLUMN", help="names a row")
-    parser.add_argument("--time", dest="time_column", metavar="COLUMN", help="when a row happened")
+    parser.add_argument("--task", choices=TASKS, help="the task (default: inferred)")
+    parser.add_argument("--positive", help="the positive class of a binary task")
+    parser.add_argument("--id", dest="id_column", metavar="COLUMN", help="identifies a row")
+    parser.add_argument("--time", dest="time_column", metavar="COLUMN", help="a row's time")
     parser.add_argument(
-        "--group", dest="group_column", metavar="COLUMN", help="what rows belong to"
+        "--group",
+        dest="group_column",
+        metavar="COLUMN",
+        help="a row's group; a split keeps it whole",
     )
-    parser.add_argument("--name", help="of the project (default: from the file's name)")
+    parser.add_argument("--name", help="the project's name (default: from the file's name)")
     parser.add_argument(
-        "--columns", help="names of a header-less CSV's columns, with commas between"
+        "--columns", help="the column names of a CSV without a header, separated by commas"
     )
-    parser.add_argument("--separator", default="", help="of a CSV (default: found out)")
+    parser.add_argument("--separator", default="", help="a CSV's separator (default: detected)")
     parser.add_argument(
-        "--encoding", default="", choices=("", "utf-8", "latin-1", "utf-16"), help="of a CSV"
+        "--encoding",
+        default="",
+        choices=("", "utf-8", "latin-1", "utf-16"),
+        help="a CSV's encoding (default: detected)",
     )
     parser.add_argument(
         "--output",
@@ -65,11 +71,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def main(args: argparse.Namespace) -> int:
-    """Inspect the table, write the file, show what was found."""
+    """Inspect the table, write the file, and show the findings."""
     output: Path = args.output
     if output.exists() and not args.force:
         raise OperationError(
-            f"{output} is already there; --force replaces it, --output names another"
+            f"{output} already exists; --force replaces it, --output names another file"
         )
     separator = args.separator.replace("\\t", "\t")
     columns = tuple(name.strip() for name in args.columns.split(",")) if args.columns else ()
@@ -97,19 +103,19 @@ def main(args: argparse.Namespace) -> int:
         print_json({"written": str(output), "task": contract.task, **findings.to_dict()})
     else:
         show_findings(contract, findings)
-        console.print(f"\nWrote [bold]{output}[/bold]. Next: make demo, or cdk deploy --all.")
+        console.print(f"\nWrote [bold]{output}[/bold]. Next: make up, or make deploy.")
     return 0
 
 
 def _find_name(frame: pd.DataFrame, name: str | None) -> str | None:
-    """Take a column's name as it stands or, where there is none such, without outer blanks."""
+    """Return a column's name as given or, where no column has it, stripped of outer blanks."""
     return name if name is None or name in frame.columns else name.strip()
 
 
 def write_checked(output: Path, text: str) -> None:
-    """Write the file whole or not at all, and only if it can be read back.
+    """Write the file completely or not at all, after checking that it can be read back.
 
-    Raises OperationError where the place cannot be written to.
+    Raises OperationError where the file cannot be written.
     """
     partial = output.with_name(f".{output.name}.partial")
     try:
@@ -123,7 +129,7 @@ def write_checked(output: Path, text: str) -> None:
 
 
 def derive_name(file: Path) -> str:
-    """Make a project's name from a file's: lower-case letters, digits and hyphens, at most 20."""
+    """Derive a project name from a file name: lower-case letters, digits, hyphens, at most 20."""
     stem = file.name.split(".")[0].lower()
     name = re.sub(r"[^a-z0-9]+", "-", stem).strip("-")
     name = re.sub(r"^[^a-z]+", "", name)[:20].strip("-")
@@ -144,10 +150,10 @@ def write_settings(
     encoding: str = "",
     columns: Sequence[str] = (),
 ) -> str:
-    """Write project.toml for a contract, with what was found as comments."""
+    """Return the text of project.toml for a contract, with the findings as comments."""
     lines = [
         "# Written by `python -m ops init`; edit it freely. Every key is described in",
-        "# project.schema.json; what is left out has its default.",
+        "# project.schema.json; keys that are left out have their defaults.",
         "",
         "[project]",
         f"name = {_quote(name)}",
@@ -177,7 +183,7 @@ def _problem_lines(contract: Contract, findings: Findings) -> list[str]:
         if value is not None:
             lines.append(f"{key} = {_quote(value)}")
     if contract.task == "clustering":
-        lines.append("clusters = 0                         # 0: training chooses")
+        lines.append("clusters = 0                         # 0: training chooses the number")
     if contract.task == "anomaly":
         lines.append("anomaly_share = 0.01                 # the share of rows called anomalies")
     return lines
@@ -191,8 +197,8 @@ def _count_comment(findings: Findings, name: str) -> str:
 
 def _column_lines(contract: Contract, findings: Findings) -> list[str]:
     lines = [
-        "# What the model is given. `min` and `max` refuse what cannot be; ranges in comments are",
-        "# only what was seen. `missing` says whether a value may be absent.",
+        "# The model's inputs. Values beyond `min` or `max` are refused; ranges in comments were",
+        "# only observed. `missing` says whether a value may be missing.",
         "[columns]",
     ]
     listed = {column.name: column for column in contract.columns}
@@ -229,10 +235,10 @@ def _comment(found: ColumnFinding) -> str:
 
 def _split_lines(findings: Findings) -> list[str]:
     why = {
-        "random": 'rows judge that were drawn at random; or "time", "order", "group"',
-        "time": "the newest rows judge, as they will in service",
-        "order": 'the last rows of the table judge, as if it were in time order; or "random"',
-        "group": "whole groups judge, so that none is on both sides",
+        "random": 'rows of the holdout are drawn at random; or "time", "order", "group"',
+        "time": "the newest rows are the holdout",
+        "order": 'the last rows are the holdout: the table seems to be in time order; or "random"',
+        "group": "the holdout takes whole groups",
     }[findings.split]
     return [
         "[split]",
@@ -255,13 +261,13 @@ def _gate_lines(contract: Contract) -> list[str]:
         'approval = "automatic"               # "manual": a person approves each model',
     ]
     if floor:
-        lines.append(f"{floor:36} # on the holdout; raise it to what the use needs")
+        lines.append(f"{floor:36} # on the holdout; raise it to what you need")
     return lines
 
 
 _OTHER_TABLES = """\
 [training]
-time_budget_seconds = 600            # the search ends by then with the best found
+time_budget_seconds = 600            # the search stops then and keeps the best
 instance_type = "ml.m5.large"
 spot = true                          # about 70% cheaper; may have to wait for capacity
 
@@ -271,17 +277,17 @@ traffic_shift = "canary_10_percent_5_minutes"
 
 [monitoring]
 schedule_minutes = 60
-false_alarms_per_year = 1.0          # drift alarms without a drift; the monitor keeps to it
-email = ""                           # where alarms go
+false_alarms_per_year = 1.0          # the rate of false drift alarms to keep to
+email = ""                           # receives the alarms
 
 [retraining]
-cool_down_hours = 24                 # between two runs that a drift alarm starts
+cool_down_hours = 24                 # between runs that drift alarms start
 schedule = ""                        # e.g. "rate(7 days)"
 
 [budget]
 monthly_usd = 0                      # 0: no budget
 
-# What differs in a stage; any key but [project] can be set.
+# Settings of single stages; any key outside [project] can be set.
 
 [stages.local.training]              # this machine: make demo, make up
 spot = false
@@ -302,7 +308,7 @@ approval = "manual"
 
 
 def _quote(text: str) -> str:
-    """Write a TOML basic string (which JSON's escapes fit, but for DEL)."""
+    """Write a TOML basic string; JSON's escapes are valid TOML, except for DEL."""
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
@@ -320,13 +326,13 @@ def _one_line(text: str) -> str:
 
 
 def show_findings(contract: Contract, findings: Findings) -> None:
-    """Print what the table holds, a line a column, then what to know about it."""
+    """Print one line per column, then the notes."""
     table = Table(title=_headline(contract, findings), title_justify="left", title_style="bold")
     for heading in ("column", "use", "type"):
         table.add_column(heading, no_wrap=True)
     for heading in ("missing", "distinct"):
         table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("range or examples", overflow="fold", min_width=10)  # the one to give way
+    table.add_column("range or examples", overflow="fold", min_width=10)  # shrinks first
     for found in findings.columns:
         cells = [
             _shorten(found.name, MAX_SHOWN_NAME),

@@ -17,20 +17,22 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Add the command `predict`."""
     parser = subparsers.add_parser(
         "predict",
-        help="score rows with the live model, over its API",
+        help="score rows with the live model through its API",
         description="Send rows (a JSON object, or a list of them) to POST /predict and print the "
-        "answer.",
+        "response.",
         epilog='example: echo \'[{"age": 41, "plan": "pro"}]\' | python -m ops predict -',
     )
     parser.add_argument("file", nargs="?", default="-", help="a JSON file, or - for standard input")
-    parser.add_argument("--golden", action="store_true", help="take rows the model came with")
-    parser.add_argument("--explain", action="store_true", help="say which columns moved the answer")
+    parser.add_argument(
+        "--golden", action="store_true", help="send the first 3 golden rows of the live model"
+    )
+    parser.add_argument("--explain", action="store_true", help="include each column's contribution")
     parser.add_argument("--stage", help="the stage (default: [project] stage)")
     parser.set_defaults(func=main)
 
 
 def read_rows(text: str, source: str) -> list[dict[str, Any]]:
-    """Read rows from JSON text: one object, a list of them, or a whole request.
+    """Parse rows from JSON text: one object, a list of them, or a whole request.
 
     Raises OperationError where it is none of the three.
     """
@@ -46,12 +48,12 @@ def read_rows(text: str, source: str) -> list[dict[str, Any]]:
 
 
 def main(args: argparse.Namespace) -> int:
-    """Score the rows and print the API's answer; exit status 1 where it refused them."""
+    """Score the rows and print the response; the exit status is 1 unless it is 200."""
     deployment = connect(args.stage)
     if args.golden:
         bucket, _, prefix = deployment.model_uri.removeprefix("s3://").partition("/")
         if not prefix:
-            raise OperationError("no model is live yet: `python -m ops status`")
+            raise OperationError("no model is live yet: see `python -m ops status`")
         body = deployment.client("s3").get_object(Bucket=bucket, Key=prefix + "golden.json")
         rows = json.loads(body["Body"].read())["rows"][:3]
     elif args.file == "-":

@@ -1,4 +1,4 @@
-"""Put an earlier model version back, through the serving stack's one parameter."""
+"""Restore an earlier model version through the serving stack's parameter."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ops.screen import console, print_json
 
 BUSY_PAUSE_SECONDS = 5.0
 WATCH_PAUSE_SECONDS = 2.0
-# Beyond the longest traffic shift (10 steps of 10 minutes) something else is wrong.
+# Longer than the longest traffic shift (10 steps of 10 minutes).
 WATCH_LIMIT_SECONDS = 7200.0
 
 
@@ -23,12 +23,17 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Add the command `rollback`."""
     parser = subparsers.add_parser(
         "rollback",
-        help="put the previous model (or --to a version) back",
-        description="Put an earlier model back. The one taken out loses its approval. A promotion "
+        help="restore the previous model, or a version of your choice",
+        description="Restore an earlier model. The replaced model loses its approval. A promotion "
         "whose traffic is still moving is cancelled instead.",
         epilog="example: python -m ops rollback --to 3",
     )
-    parser.add_argument("--to", type=int, metavar="VERSION", help="default: what was live before")
+    parser.add_argument(
+        "--to",
+        type=int,
+        metavar="VERSION",
+        help="the version to restore (default: the one that was live before)",
+    )
     parser.add_argument("--watch", action="store_true", help="wait until the traffic has moved")
     parser.add_argument("--stage", help="the stage (default: [project] stage)")
     parser.add_argument("--json", action="store_true", help="print JSON")
@@ -38,8 +43,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def roll_back(deployment: Deployment, to: int | None, *, patience_seconds: float = 45.0) -> Any:
     """Ask the promote function for a rollback and return what it did.
 
-    Another update of the stack is waited for, as long as `patience_seconds`. Raises OperationError
-    where the rollback is refused, with the reason.
+    Waits up to `patience_seconds` for another update of the stack to end. Raises OperationError
+    with the reason where the rollback is refused.
     """
     request = {
         "action": "rollback",
@@ -66,7 +71,7 @@ def roll_back(deployment: Deployment, to: int | None, *, patience_seconds: float
 
 
 def watch(deployment: Deployment, limit_seconds: float = WATCH_LIMIT_SECONDS) -> str:
-    """Wait until the serving stack is at rest and return its status."""
+    """Wait until no update of the serving stack is in progress and return its status."""
     deadline = time.monotonic() + limit_seconds
     client = deployment.client("cloudformation")
     while True:
@@ -75,31 +80,31 @@ def watch(deployment: Deployment, limit_seconds: float = WATCH_LIMIT_SECONDS) ->
         if not status.endswith("_IN_PROGRESS"):
             return status
         if time.monotonic() > deadline:
-            raise OperationError(f"the serving stack is still {status}: `python -m ops status`")
+            raise OperationError(f"the serving stack is still {status}: see `python -m ops status`")
         time.sleep(WATCH_PAUSE_SECONDS)
 
 
 def describe(outcome: dict[str, Any]) -> str:
-    """Say in words what a rollback did."""
+    """Describe the outcome of a rollback in one sentence."""
     match outcome["status"]:
         case "unchanged":
             return f"nothing to do: {outcome['reason']}"
         case "cancelled":
             return (
-                f"the promotion of version {outcome['from']} is being cancelled: traffic goes back"
+                f"the promotion of version {outcome['from']} is being cancelled: traffic returns"
                 " to the version before it"
             )
         case _:
             before = outcome["from"] if outcome["from"] is not None else "none"
             return (
                 f"version {outcome['to']} takes over from version {before}"
-                f" ({outcome['model_uri']}), with all traffic at once when its golden rows answer"
-                " right; what is taken out is no longer approved"
+                f" ({outcome['model_uri']}): all traffic moves at once after its golden rows pass;"
+                " the replaced version is no longer approved"
             )
 
 
 def main(args: argparse.Namespace) -> int:
-    """Roll back, and watch the traffic move if asked to."""
+    """Roll back and, with --watch, wait until the traffic has moved."""
     deployment = connect(args.stage)
     outcome = roll_back(deployment, args.to)
     if args.watch and outcome["status"] != "unchanged":
@@ -111,7 +116,7 @@ def main(args: argparse.Namespace) -> int:
         if "stack" in outcome:
             console.print(f"the serving stack is {outcome['stack']}", markup=False)
         elif outcome["status"] != "unchanged":
-            console.print("watch it with `python -m ops status`", markup=False)
+            console.print("follow it with `python -m ops status`", markup=False)
     failed = outcome.get("stack", "").endswith("FAILED")
     rolled = outcome.get("stack") == "UPDATE_ROLLBACK_COMPLETE"
     return 1 if failed or (rolled and outcome["status"] == "started") else 0

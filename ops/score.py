@@ -1,4 +1,4 @@
-"""Score tables in S3 with the live model, as many rows as there are."""
+"""Score tables of any size in S3 with the live model."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Add the command `score`."""
     parser = subparsers.add_parser(
         "score",
-        help="score tables in S3 with the live model, as many rows as there are",
+        help="score tables of any size in S3 with the live model",
         description="Score every CSV, JSON lines and Parquet object below SOURCE with the live "
-        "model. Rows that the model's contract refuses are listed, with reasons, in a manifest; "
-        "the others are scored. The same command again does what is left and nothing twice.",
+        "model. Rows that violate the model's contract are listed, with reasons, in a manifest; "
+        "the others are scored. Run the same command again to score what is left.",
         epilog="example: python -m ops score s3://BUCKET/batch/in/ s3://BUCKET/batch/out/",
     )
     parser.add_argument("source", help="s3://bucket/prefix/, or one object")
@@ -40,19 +40,22 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--ignore-unknown",
         action="store_true",
-        help="pass over columns that the model does not know, instead of refusing their rows",
+        help="ignore columns that the model does not know, instead of refusing their rows",
     )
-    parser.add_argument("--force", action="store_true", help="score what is done already again")
+    parser.add_argument("--force", action="store_true", help="score finished units again")
     parser.add_argument(
-        "--workers", type=_positive, default=100, help="units at a time, at most (default: 100)"
+        "--workers",
+        type=_positive,
+        default=100,
+        help="how many units are scored in parallel (default: 100)",
     )
     parser.add_argument(
         "--unit-mb",
         type=_unit_mb,
         default=UNIT_BYTES / 2**20,
-        help="cut larger objects about so many MiB apart (default: %(default)g)",
+        help="split larger objects into units of about this many MiB (default: %(default)g)",
     )
-    parser.add_argument("--no-wait", action="store_true", help="start the job and return")
+    parser.add_argument("--no-wait", action="store_true", help="start the job and return at once")
     parser.add_argument("--json", action="store_true", help="print the summary as JSON")
     parser.add_argument("--stage", help="the stage (default: [project] stage)")
     parser.set_defaults(func=main)
@@ -68,20 +71,22 @@ def _positive(text: str) -> int:
 def _unit_mb(text: str) -> float:
     number = float(text)
     if not 1 <= number * 2**20 <= LARGEST_UNIT_BYTES:
-        raise argparse.ArgumentTypeError(f"must be above 0, at most {LARGEST_UNIT_BYTES // 2**20}")
+        raise argparse.ArgumentTypeError(
+            f"must be above 0 and at most {LARGEST_UNIT_BYTES // 2**20}"
+        )
     return number
 
 
 def make_job(deployment: Deployment, args: argparse.Namespace) -> Job:
-    """Describe what is asked for; the model is the one that is live now, for the whole job.
+    """Describe the job; it uses the model that is live now until its end.
 
-    Raises DataError for addresses that cannot be used, OperationError where no model is live.
+    Raises DataError for invalid addresses, OperationError where no model is live.
     """
     for uri in (args.source, args.target):
         split_uri(uri)
     model_uri = deployment.model_uri
     if not model_uri.startswith("s3://"):
-        raise OperationError("no model is live yet: `python -m ops status`")
+        raise OperationError("no model is live yet: see `python -m ops status`")
     return Job.from_dict(
         {
             "source": args.source,
@@ -97,7 +102,7 @@ def make_job(deployment: Deployment, args: argparse.Namespace) -> Job:
 
 
 def find_running(deployment: Deployment, job: Job) -> str | None:
-    """Return the ARN of an execution that is at work on the same job, if there is one."""
+    """Return the ARN of a running execution of the same job, if there is one."""
     machine = deployment.output("serving", "ScoringMachineArn")
     pages = deployment.client("stepfunctions").get_paginator("list_executions")
     for page in pages.paginate(stateMachineArn=machine, statusFilter="RUNNING"):
@@ -108,7 +113,7 @@ def find_running(deployment: Deployment, job: Job) -> str | None:
 
 
 def start(deployment: Deployment, job: Job) -> str:
-    """Start the state machine on a job; return the execution's ARN."""
+    """Start the state machine with a job; return the execution's ARN."""
     machine = deployment.output("serving", "ScoringMachineArn")
     started = deployment.client("stepfunctions").start_execution(
         stateMachineArn=machine,
@@ -119,10 +124,10 @@ def start(deployment: Deployment, job: Job) -> str:
 
 
 class RateColumn(ProgressColumn):
-    """Show how fast units are done and when the last will be, from the start of this run."""
+    """Show the throughput and the remaining time, measured from the start of this command."""
 
     def render(self, task: Task) -> Text:
-        """Write megabytes a second and the time that is left."""
+        """Render megabytes a second and the remaining time."""
         done, elapsed = task.completed, task.elapsed or 0.0
         if not (done and task.total and elapsed):
             return Text("")
@@ -171,7 +176,7 @@ def wait(
 
 
 def _count_units(client: Any, execution: str) -> dict[str, int]:
-    """Return the counts of the execution's map, or nothing before it has begun."""
+    """Return the item counts of the execution's map; empty before it has started."""
     runs = client.list_map_runs(executionArn=execution)["mapRuns"]
     if not runs:
         return {}
@@ -192,7 +197,7 @@ def _read_json(deployment: Deployment, uri: str) -> dict[str, Any] | None:
 
 
 def main(args: argparse.Namespace) -> int:
-    """Score and say what came of it; exit status 1 where units are left."""
+    """Score and print the summary; the exit status is 1 where units failed."""
     deployment = connect(args.stage)
     job = make_job(deployment, args)
     began = time.monotonic()
@@ -203,14 +208,14 @@ def main(args: argparse.Namespace) -> int:
         if args.json:
             print_json(started)
         else:
-            verb = "at work already:" if running else "started"
-            console.print(f"{verb} {execution}; the summary will be {job.manifest}.json")
+            verb = "already running:" if running else "started"
+            console.print(f"{verb} {execution}; its summary is written to {job.manifest}.json")
         return 0
     try:
         described = wait(deployment, job, execution)
     except KeyboardInterrupt:
         progress_console.print(
-            "the job goes on without us: the same command follows it again, or stop it with "
+            "the job goes on: run the same command to follow it, or stop it with "
             f"`aws stepfunctions stop-execution --execution-arn {execution}`",
             markup=False,
         )
@@ -242,7 +247,7 @@ def _describe_failure(described: dict[str, Any]) -> str:
 def _print_summary(summary: dict[str, Any]) -> None:
     rate = summary["rows"] / summary["seconds"] if summary["seconds"] else 0.0
     console.print(
-        f"{summary['rows']:,} rows in = {summary['scored']:,} scored + "
+        f"{summary['rows']:,} rows: {summary['scored']:,} scored, "
         f"{summary['refused']:,} refused, in {summary['seconds']:g} s ({rate:,.0f} rows/s)"
     )
     console.print(
@@ -251,11 +256,11 @@ def _print_summary(summary: dict[str, Any]) -> None:
     )
     console.print(f"predictions: {summary['output']}", markup=False)
     for uri in summary["manifest"]:
-        console.print(f"what failed and why: {uri}", markup=False)
+        console.print(f"refused rows and failures: {uri}", markup=False)
     if summary["stray_outputs"]:
         console.print(
-            f"{summary['stray_outputs']} objects among the predictions are of another job; "
-            "the manifest names them"
+            f"{summary['stray_outputs']} objects below the target are from another job; "
+            "the manifest lists them"
         )
     if summary["failed_units"]:
-        console.print("the same command again does what is left")
+        console.print("run the same command again to score the failed units")

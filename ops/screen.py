@@ -1,4 +1,4 @@
-"""What the commands print: tables for people, JSON for scripts."""
+"""Output of the commands: tables for people, JSON for scripts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-# rich drops colour and motion by itself where the output is no terminal, or where NO_COLOR is set.
+# rich omits colour and animation where the output is no terminal or NO_COLOR is set.
 console = Console(highlight=False, soft_wrap=True)
 progress_console = Console(stderr=True, highlight=False)
 
@@ -27,7 +27,7 @@ def _encode(value: Any) -> str:
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print a table with a title; cells are taken as plain text."""
+    """Print a table with a title; cells are plain text."""
     table = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
     for column in columns:
         table.add_column(column, overflow="fold")
@@ -37,7 +37,7 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[obje
 
 
 def describe_age(then: datetime, now: datetime) -> str:
-    """Say how long ago a moment was: `12 s`, `5 min`, `3 h`, `2 days`."""
+    """Format the time since `then`: `12 s`, `5 min`, `3 h`, `2 days`."""
     seconds = max(0, round((now - then).total_seconds()))
     if seconds < 120:
         return f"{seconds} s"

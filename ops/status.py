@@ -1,4 +1,4 @@
-"""Say what is live, what runs and what alarms."""
+"""Show the live model, recent models and runs, and the alarms."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Add the command `status`."""
     parser = subparsers.add_parser(
         "status",
-        help="what is live, what runs, what alarms",
-        description="Show the live model, the newest models and runs, and every alarm.",
+        help="show the live model, runs and alarms",
+        description="Show the live model, the newest models and runs, and all alarms.",
         epilog="example: python -m ops status --stage prod --json",
     )
     parser.add_argument("--stage", help="the stage (default: [project] stage)")
@@ -73,7 +73,7 @@ def read_status(deployment: Deployment) -> dict[str, Any]:
 
 
 def main(args: argparse.Namespace) -> int:
-    """Print the status; exit status 0 whatever it is, for it was told."""
+    """Print the status; the exit status is 0 even where alarms are on."""
     status = read_status(connect(args.stage))
     if args.json:
         print_json(status)
@@ -105,7 +105,7 @@ def main(args: argparse.Namespace) -> int:
     )
     print_table(
         "alarms",
-        ("alarm", "state", "why"),
+        ("alarm", "state", "reason"),
         (
             (
                 alarm["name"].removeprefix(f"{status['deployment']}-"),

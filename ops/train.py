@@ -1,4 +1,4 @@
-"""Start a training run by hand, and watch it."""
+"""Start a training run by hand and wait for its outcome."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Add the command `train`."""
     parser = subparsers.add_parser(
         "train",
-        help="start a training run by hand, and watch it",
-        description="Start the state machine. A run that would change nothing is skipped.",
+        help="start a training run and wait for its outcome",
+        description="Start a training run and wait for its outcome. A run whose inputs did not "
+        "change is skipped.",
         epilog='example: python -m ops train --force --reason "new candidates"',
     )
-    parser.add_argument("--force", action="store_true", help="train even if nothing changed")
-    parser.add_argument("--reason", default="by hand", help="written into the model's lineage")
-    parser.add_argument("--no-wait", action="store_true", help="start it and return")
+    parser.add_argument("--force", action="store_true", help="train even if no input changed")
+    parser.add_argument("--reason", default="by hand", help="recorded in the model's lineage")
+    parser.add_argument("--no-wait", action="store_true", help="start the run and return at once")
     parser.add_argument("--stage", help="the stage (default: [project] stage)")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(func=main)
@@ -40,9 +41,9 @@ def start_run(deployment: Deployment, *, force: bool, reason: str) -> str:
 
 
 def wait_for_run(deployment: Deployment, execution: str) -> dict[str, Any]:
-    """Wait until an execution ends and return what it put out.
+    """Wait until an execution ends and return its output.
 
-    Raises OperationError, with the cause, where it failed.
+    Raises OperationError with the cause where it failed.
     """
     client = deployment.client("stepfunctions")
     while True:
@@ -68,13 +69,13 @@ def summarise_run(output: dict[str, Any]) -> dict[str, Any]:
 
 
 def main(args: argparse.Namespace) -> int:
-    """Start a run and, unless told not to, wait for its outcome."""
+    """Start a run and, without --no-wait, wait for its outcome."""
     deployment = connect(args.stage)
     execution = start_run(deployment, force=args.force, reason=args.reason)
     if args.no_wait:
         result: dict[str, Any] = {"execution": execution}
     else:
-        with progress_console.status("training; Ctrl-C leaves it running"):
+        with progress_console.status("training (Ctrl-C does not stop the run)"):
             result = summarise_run(wait_for_run(deployment, execution))
     if args.json:
         print_json(result)

@@ -1,4 +1,4 @@
-"""Trace one prediction: its row, its answer, what moved it, its model, data and commit."""
+"""Trace one prediction: its row, answer, contributions, model, data and commit."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = subparsers.add_parser(
         "why",
         help="trace one prediction to its model, data and commit",
-        description="Show a captured prediction: row, answer, attributions, model, data, commit.",
+        description="Show a captured prediction: row, answer, contributions, model, data, commit.",
         epilog="example: python -m ops why 6c0f3a1e-0",
     )
     parser.add_argument("id", help="the prediction's id, as POST /predict returned it")
@@ -40,11 +40,11 @@ def _list(client: Any, bucket: str, prefix: str) -> list[str]:
 
 
 def find_prediction(deployment: Deployment, prediction: str) -> tuple[str, Capture, Row]:
-    """Find a captured prediction, the newest captures first.
+    """Find a captured prediction, newest captures first.
 
-    The monitor keeps the hashed ids of each object it has read, so that only the object with the
-    prediction is opened; objects that it has not read yet are searched themselves. Raises
-    OperationError where there is none.
+    The monitor stores the hashed ids of each object that it has read, so only the object with the
+    prediction is opened; objects that it has not read yet are searched. Raises OperationError where
+    the prediction is not found.
     """
     client, bucket = deployment.client("s3"), deployment.bucket
     wanted = hash_text(prediction)
@@ -74,7 +74,7 @@ def _rows(body: bytes) -> Iterator[tuple[Capture, Row]]:
 
 
 def find_label(deployment: Deployment, prediction: str) -> str | None:
-    """Find the label that came back for a prediction, among the joined rows."""
+    """Find the label that was joined with a prediction; None where there is none."""
     client, bucket = deployment.client("s3"), deployment.bucket
     for key in sorted(_list(client, bucket, "monitor/quality/")):
         rows = json.loads(client.get_object(Bucket=bucket, Key=key)["Body"].read())
@@ -85,7 +85,7 @@ def find_label(deployment: Deployment, prediction: str) -> str | None:
 
 
 def trace(deployment: Deployment, prediction: str) -> dict[str, Any]:
-    """Collect all that is known of one prediction."""
+    """Collect everything that is known about one prediction."""
     key, capture, row = find_prediction(deployment, prediction)
     client, bucket = deployment.client("s3"), deployment.bucket
     prefix = f"models/{capture.run}/output/model/"
@@ -157,23 +157,23 @@ def main(args: argparse.Namespace) -> int:
     for name, value in found["outputs"].items():
         console.print(f"  {name}: {value:.6g}", markup=False)
     if found["label"] is not None:
-        console.print(f"  label that came back: {found['label']}", markup=False)
+        console.print(f"  label: {found['label']}", markup=False)
     attributions = found["attributions"]
     if attributions is None:
         print_table("Row", ("column", "value"), found["row"].items())
-        console.print(f"No attributions: {found['unexplained']}", markup=False)
+        console.print(f"No contributions: {found['unexplained']}", markup=False)
     else:
         columns = list(attributions["columns"].items())
         print_table(
-            f"What moved it most ({attributions['scale']})",
-            ("column", "value", "moved by"),
+            f"Largest contributions ({attributions['scale']})",
+            ("column", "value", "contribution"),
             [
                 (name, found["row"].get(name), " ".join(f"{value:+.4g}" for value in moved))
                 for name, moved in columns[:SHOWN_COLUMNS]
             ],
         )
-        same = "again gives the same answer" if found["reproduced"] else "NOW ANSWERS DIFFERENTLY"
-        console.print(f"the model {same}")
+        same = "the same answer" if found["reproduced"] else "A DIFFERENT ANSWER"
+        console.print(f"scoring the row again gives {same}")
     for name, value in (
         ("model", f"{found['model']['uri']} (function version {found['model']['version']})"),
         ("bundle", f"sha256 {found['model']['manifest_sha256']}"),

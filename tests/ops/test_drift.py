@@ -94,7 +94,10 @@ def test_drift_says_that_a_backlog_is_being_counted(
     world.run(2.1)
     upload(world)
     assert main(["drift"]) == 0
-    assert "many functions count them since 2026-01-01 02:06 UTC" in capsys.readouterr().out
+    assert (
+        "functions have been counting captures since 2026-01-01 02:06 UTC"
+        in capsys.readouterr().out
+    )
     assert main(["drift", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["counting"] == "2026-01-01T02:06:00+00:00"
 

@@ -1,11 +1,12 @@
-"""Serves the benchmark's pipeline with a peer, in the peer's own environment: `bench.serving` asks.
+"""Serve the benchmark's pipeline with MLflow or BentoML.
 
-Each peer's application is what its own server would run; it is called in this process, by ASGI
-messages, as the predict function is called by events: JSON in, JSON out, no socket.
+`bench.serving` starts this module as a process in the peer's environment. The application is the
+one that the peer's own server runs. It is called in process, by ASGI messages without a socket, as
+the predict function is called with events: JSON in, JSON out.
 
-    python -m bench.peers mlflow prepare FOLDER    save the pipeline as the peer keeps models
-    python -m bench.peers mlflow once FOLDER       load it and answer one request
-    python -m bench.peers mlflow time FOLDER       answer all requests, and time them
+    python -m bench.peers.servers mlflow prepare FOLDER    save the pipeline in the peer's format
+    python -m bench.peers.servers mlflow once FOLDER       load it and answer one request
+    python -m bench.peers.servers mlflow time FOLDER       answer all requests and time them
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ Message = MutableMapping[str, Any]
 
 
 class Application:
-    """An ASGI application whose lifespan is that of the `async with`."""
+    """An ASGI application that runs for the length of an `async with` block."""
 
     def __init__(self, app: Any, path: str) -> None:
         self._app = app
@@ -36,7 +37,7 @@ class Application:
         self._orders: asyncio.Queue[Message] = asyncio.Queue()
 
     async def __aenter__(self) -> Application:
-        """Start it, and wait until it says that it is ready."""
+        """Start the application and wait until it reports that it is ready."""
         started = asyncio.Event()
 
         async def send(message: Message) -> None:
@@ -55,13 +56,16 @@ class Application:
         return self
 
     async def __aexit__(self, *error: object) -> None:
-        """Stop it."""
+        """Stop the application."""
         await self._orders.put({"type": "lifespan.shutdown"})
         with suppress(asyncio.TimeoutError):
             await asyncio.wait_for(self._life, 5)
 
     async def ask(self, body: bytes) -> Any:
-        """Answer one request; raises RuntimeError for any status but 200."""
+        """Send one request and return its parsed answer.
+
+        Raises RuntimeError for any status but 200.
+        """
         over = asyncio.Event()
         parts: list[bytes] = []
         status = 0
@@ -110,7 +114,7 @@ class Application:
 
 
 def save_mlflow(folder: Path) -> None:
-    """Save the pipeline as an MLflow model with a signature, as its documentation advises."""
+    """Save the pipeline as an MLflow model with a signature, as MLflow advises."""
     import joblib
 
     mlflow = importlib.import_module("mlflow")
@@ -126,7 +130,7 @@ def save_mlflow(folder: Path) -> None:
 
 
 def open_mlflow(folder: Path) -> Application:
-    """Give the application of `mlflow models serve`."""
+    """Return the application of `mlflow models serve`."""
     server = importlib.import_module("mlflow.pyfunc.scoring_server")
     pyfunc = importlib.import_module("mlflow.pyfunc")
     return Application(server.init(pyfunc.load_model(str(folder / SAVED))), "/invocations")
@@ -136,7 +140,7 @@ def open_mlflow(folder: Path) -> Application:
 
 
 def open_bentoml(folder: Path) -> Application:
-    """Give the application of `bentoml serve`: the usual service, rows to a frame to the model."""
+    """Return the application of `bentoml serve` for a typical service."""
     import joblib
     import pandas
 
@@ -153,7 +157,7 @@ def open_bentoml(folder: Path) -> Application:
             found: list[list[float]] = self.pipeline.predict_proba(frame).tolist()
             return found
 
-    # The types are read at run time, which postponed annotations would hide in a function.
+    # BentoML reads the types at run time; postponed annotations of a local class are strings.
     Predictor.predict.__annotations__ = {
         "instances": list[dict[str, Any]],
         "return": list[list[float]],
@@ -166,7 +170,7 @@ OPENERS: dict[str, Callable[[Path], Application]] = {
     "mlflow": open_mlflow,
     "bentoml": open_bentoml,
 }
-# What each calls the rows in a request's body, and the answers in a response's.
+# The key of a request's body that holds the rows.
 ROWS = {"mlflow": "dataframe_records", "bentoml": "instances"}
 
 
@@ -175,7 +179,7 @@ def _answers(response: Any) -> Any:
 
 
 async def answer(name: str, folder: Path, *, count: int) -> dict[str, Any]:
-    """Answer requests one by one; give the microseconds of each, and the answers."""
+    """Answer requests one by one; return the microseconds of each, and the answers."""
     rows = json.loads((folder / REQUESTS).read_text())
     bodies = [json.dumps({ROWS[name]: [row]}).encode() for row in rows]
     async with OPENERS[name](folder) as app:
@@ -190,7 +194,7 @@ async def answer(name: str, folder: Path, *, count: int) -> dict[str, Any]:
 
 
 def main(name: str, action: str, folder: Path) -> None:
-    """Do what the parent process asks for; the last line is JSON."""
+    """Run one action; the last line of its output is JSON."""
     if action == "prepare":
         if name == "mlflow":
             save_mlflow(folder)

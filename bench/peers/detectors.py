@@ -1,8 +1,8 @@
 """Other drift detectors at their defaults, on windows of the same tables and shifts.
 
-Each is installed into an environment of its own and asked there: this module is its process too
-(`python -m bench.drift_peers NAME FOLDER`, in the peer's environment), so that what is imported at
-the top is what all environments have.
+`ask` starts this module again as a process in the peer's environment
+(`python -m bench.peers.detectors NAME FOLDER`), so its top-level imports are only what every peer's
+environment has.
 """
 
 from __future__ import annotations
@@ -21,22 +21,24 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-HOME = Path(".build/bench/peers")
+from bench.peers import environments
+from core.errors import OperationError
+
 PACKAGES = {
     "evidently": ("evidently==0.7.23", "scikit-learn==1.9.1", "pandas==2.3.3", "pyarrow==26.0.1"),
-    # statsmodels: nannyml imports it and does not ask for it.
+    # nannyml imports statsmodels but does not declare it.
     "nannyml": ("nannyml==0.13.1", "statsmodels==0.15.0", "pandas==2.3.3", "pyarrow==26.0.1"),
     "alibi-detect": ("alibi-detect==0.13.0", "numpy==1.26.4", "pandas==2.3.3", "pyarrow==19.0.1"),
 }
-# Neither evidently nor nannyml is to report its use while it is measured.
+# Switches off the usage reports of evidently and nannyml.
 SILENT = {"DO_NOT_TRACK": "1", "NML_DISABLE_USAGE_LOGGING": "1"}
 
 Alarms = dict[str, list[bool]]
-"""By rule: whether each window in turn alarms."""
+"""By rule: whether each window alarms, in order."""
 
 
 class Job(NamedTuple):
-    """A reference, and windows of `rows` rows one after the other."""
+    """A reference table, and consecutive windows of `rows` rows in one table."""
 
     name: str
     reference: pd.DataFrame
@@ -45,17 +47,18 @@ class Job(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What a tool said to a job, and the CPU seconds it took (reading the tables left out)."""
+    """A tool's alarms for a job, and the CPU seconds it took, without reading the tables."""
 
     alarms: Alarms
     cpu_seconds: float
 
 
 def ask(name: str, jobs: Iterable[Job], timeout_seconds: float) -> dict[str, Answer] | str:
-    """Run a peer over the jobs; gives its answers by job, or why there are none."""
-    python = _prepare(name)
-    if python.startswith("not installed"):
-        return python
+    """Run a peer over the jobs; return its answers by job, or the reason why there are none."""
+    try:
+        python = environments.provide(name, PACKAGES[name])
+    except OperationError as error:
+        return str(error)
     with tempfile.TemporaryDirectory() as folder:
         listed = []
         for i, job in enumerate(jobs):
@@ -66,7 +69,7 @@ def ask(name: str, jobs: Iterable[Job], timeout_seconds: float) -> dict[str, Ans
         Path(folder, "jobs.json").write_text(json.dumps(listed))
         try:
             done = subprocess.run(
-                [python, "-W", "ignore", "-m", "bench.drift_peers", name, folder],
+                [python, "-W", "ignore", "-m", "bench.peers.detectors", name, folder],
                 capture_output=True,
                 text=True,
                 check=False,
@@ -77,33 +80,8 @@ def ask(name: str, jobs: Iterable[Job], timeout_seconds: float) -> dict[str, Ans
             return f"did not finish within {timeout_seconds:.0f} s"
         answers = Path(folder, "answers.json")
         if done.returncode != 0 or not answers.exists():
-            return f"failed: {(done.stderr.strip().splitlines() or ['without a word'])[-1][:200]}"
+            return f"failed: {environments.last_line(done.stderr)}"
         return {key: Answer(*value) for key, value in json.loads(answers.read_text()).items()}
-
-
-def _prepare(name: str) -> str:
-    """Install a peer, once; gives its interpreter, or `not installed: reason`."""
-    place = HOME / name
-    python = place / "bin" / "python"
-    stamp = place / "installed.json"
-    packages = list(PACKAGES[name])
-    if not stamp.exists() or json.loads(stamp.read_text()) != packages:
-        uv = [sys.executable, "-m", "uv"]
-        for command in (
-            [*uv, "venv", "-q", "--clear", "--python", sys.executable, str(place)],
-            [*uv, "pip", "install", "-q", "--python", str(python), *packages],
-        ):
-            try:
-                done = subprocess.run(
-                    command, capture_output=True, text=True, check=False, timeout=900
-                )
-            except (OSError, subprocess.TimeoutExpired) as error:
-                return f"not installed: {error!r}"[:200]
-            if done.returncode != 0:
-                words = done.stderr.strip().splitlines() or ["no reason given"]
-                return f"not installed: {words[-1][:200]}"
-        stamp.write_text(json.dumps(packages))
-    return str(python)
 
 
 # ------------------------------------------------------------------- in the peer's environment
@@ -130,7 +108,7 @@ def _ask_evidently(reference: pd.DataFrame, windows: pd.DataFrame, rows: int) ->
 
 
 def _ask_nannyml(reference: pd.DataFrame, windows: pd.DataFrame, rows: int) -> Alarms:
-    """Univariate drift (Jensen-Shannon), and the error of reconstruction by principal parts."""
+    """Univariate drift (Jensen-Shannon), and the error of PCA reconstruction."""
     import nannyml  # type: ignore[import-not-found]
 
     alarms: Alarms = {}
@@ -148,13 +126,13 @@ def _ask_nannyml(reference: pd.DataFrame, windows: pd.DataFrame, rows: int) -> A
 
 
 def _ask_alibi(reference: pd.DataFrame, windows: pd.DataFrame, rows: int) -> Alarms:
-    """Kolmogorov-Smirnov and chi-square a column, Bonferroni at 0.05 over the columns."""
+    """Kolmogorov-Smirnov or chi-square per column, Bonferroni-corrected to 0.05 over them."""
     from alibi_detect.cd import TabularDrift  # type: ignore[import-not-found]
 
     names = [i for i, name in enumerate(reference) if reference[name].dtype == object]
     codes: dict[int, dict[Any, int]] = {}
     for i in names:
-        # Its test refuses a category that neither the reference nor the window has.
+        # TabularDrift refuses a category code that is in neither the reference nor the window.
         known = reference.iloc[:, i].unique()
         codes[i] = {value: code for code, value in enumerate(known)}
 
@@ -179,7 +157,7 @@ ASK: dict[str, Callable[[pd.DataFrame, pd.DataFrame, int], Alarms]] = {
 
 
 def main(name: str, folder: str) -> None:
-    """Answer every job of the folder that the tool takes; a refused one is left out."""
+    """Answer the jobs in the folder; a job that the tool refuses is left out."""
     warnings.filterwarnings("ignore")
     answers: dict[str, tuple[Alarms, float]] = {}
     for job, reference, windows, rows in json.loads(Path(folder, "jobs.json").read_text()):
@@ -187,7 +165,7 @@ def main(name: str, folder: str) -> None:
         began = time.process_time()
         try:
             alarms = ASK[name](tables[0], tables[1], rows)
-        except ValueError as error:  # alibi-detect, of columns of some 400 categories
+        except ValueError as error:  # alibi-detect refuses columns of about 400 categories
             print(f"{name} refuses {job}: {error}", file=sys.stderr)
             continue
         answers[job] = alarms, time.process_time() - began
