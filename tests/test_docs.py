@@ -77,7 +77,7 @@ def test_runbook_has_a_page_for_each_alarm() -> None:
     kinds = set(
         re.findall(
             r'kind="([a-z0-9-]+)"',
-            "".join(path.read_text() for path in (ROOT / "infra").glob("*.py")),
+            "".join(path.read_text() for path in (ROOT / "infra").rglob("*.py")),
         )
     )
     assert kinds <= pages, f"no page for {sorted(kinds - pages)}"
