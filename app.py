@@ -8,7 +8,8 @@ from cdk_nag import AwsSolutionsChecks
 
 from core.errors import DriftlessError
 from core.settings import load_settings
-from infra.assets import Packager, read_commit
+from infra.assets import Packager
+from infra.deployment import read_commit
 from infra.stacks import make_stacks
 
 ROOT = Path(__file__).resolve().parent

@@ -2,26 +2,23 @@
 
 from collections.abc import Mapping
 
-from aws_cdk import Duration, aws_iam, aws_lambda
-from constructs import Construct
+from aws_cdk import Duration, aws_lambda
 
-from core.settings import Settings
-from infra.assets import Packager, Target, lambda_target
-from infra.grants import acknowledge
-from infra.storage import log_group, removal_policy
+from infra.assets import Target, lambda_target
+from infra.deployment import Scope, StageConstruct
+from infra.grants import acknowledge, service_role
+from infra.storage import log_group
 
 
-class PackagedFunction(Construct):
+class PackagedFunction(StageConstruct):
     """Run one folder of `lambdas/`; it may write its log lines and do what it is granted."""
 
     def __init__(
         self,
-        scope: Construct,
+        scope: Scope,
         construct_id: str,
         *,
         name: str,
-        settings: Settings,
-        packager: Packager,
         environment: Mapping[str, str],
         timeout_seconds: int,
         memory_mb: int,
@@ -32,14 +29,15 @@ class PackagedFunction(Construct):
     ) -> None:
         """Package `lambdas/<name>` and make the function; a version is described as told."""
         super().__init__(scope, construct_id)
+        settings = self.settings
         target = lambda_target(settings.serving.architecture, local=settings.is_local)
-        asset = packager.package_function(name, target, requirements)
-        self.log_group = log_group(self, settings=settings)
-        self.role = aws_iam.Role(
+        asset = self.deployment.packager.package_function(name, target, requirements)
+        self.log_group = log_group(self)
+        self.role = service_role(
             self,
             "Role",
-            assumed_by=aws_iam.ServicePrincipal("lambda.amazonaws.com"),
-            description=f"{settings.deployment}: what the {name} function may do",
+            service="lambda.amazonaws.com",
+            says=f"what the {name} function may do",
         )
         self.log_group.grant_write(self.role)
         self.function = aws_lambda.Function(
@@ -50,7 +48,7 @@ class PackagedFunction(Construct):
             handler=f"lambdas.{name}.handler.handler",
             runtime=_runtime(target),
             architecture=_architecture(target),
-            environment={"DEPLOYMENT": settings.deployment, **environment},
+            environment={"DEPLOYMENT": self.deployment.name, **environment},
             timeout=Duration.seconds(timeout_seconds),
             memory_size=memory_mb,
             role=self.role,
@@ -61,7 +59,7 @@ class PackagedFunction(Construct):
             else aws_lambda.VersionOptions(
                 # Create-only: a new value publishes a new version. In production the old one stays.
                 description=version_description,
-                removal_policy=removal_policy(settings),
+                removal_policy=self.deployment.removal_policy,
             ),
         )
         acknowledge(

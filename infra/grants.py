@@ -4,11 +4,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from aws_cdk import Acknowledgment, Stack, Validations, aws_iam
-from constructs import IConstruct
+from constructs import Construct, IConstruct
+
+from infra.deployment import StageConstruct
 
 # Reasons that many grants share.
 BY_PREFIX = "Objects below one prefix of one bucket; their names are runs, hours and ids."
-BY_NUMBER = "Packages are numbered within this deployment's group."
 ONE_STACK = "One stack by its name; the rest of its ARN is an id that CloudFormation chooses."
 
 
@@ -25,6 +26,25 @@ def allow(
     )
     if because:
         acknowledge_wildcards(role, on=on, because=because)
+
+
+def service_role(
+    scope: StageConstruct, construct_id: str, *, service: str, says: str
+) -> aws_iam.Role:
+    """Make a role for an AWS service, which may do nothing yet."""
+    return aws_iam.Role(
+        scope,
+        construct_id,
+        assumed_by=aws_iam.ServicePrincipal(service),
+        description=f"{scope.deployment.name}: {says}",
+    )
+
+
+def stack_arn(scope: Construct, name: str) -> str:
+    """Give the ARN of a stack of this account by its name, whatever its id."""
+    return Stack.of(scope).format_arn(
+        service="cloudformation", resource="stack", resource_name=f"{name}/*"
+    )
 
 
 def acknowledge_wildcards(scope: IConstruct, *, on: Sequence[str], because: str) -> None:

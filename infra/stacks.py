@@ -1,90 +1,45 @@
 """The three stacks of a stage: each composes constructs, grants, and names its outputs."""
 
-from collections.abc import Mapping
-
-from aws_cdk import CfnOutput, Stack, Tags
 from constructs import Construct
 
 from core.settings import Settings
-from infra.alarms import Notifications
 from infra.assets import Packager
-from infra.counting import Counting
-from infra.delivery import Delivery
-from infra.monitoring import Budget, Capture, Dashboard, Monitor
-from infra.registry import Registry
-from infra.scoring import Scoring
-from infra.serving import Serving, TrafficShift, model_parameter
+from infra.deployment import Deployment, StageStack
+from infra.monitoring.budget import Budget
+from infra.monitoring.capture import Capture
+from infra.monitoring.counting import Counting
+from infra.monitoring.dashboard import Dashboard
+from infra.monitoring.monitor import Monitor
+from infra.notifications import Notifications
+from infra.serving.delivery import Delivery
+from infra.serving.scoring import Scoring
+from infra.serving.serving import Serving, model_parameter
+from infra.serving.traffic import TrafficShift
 from infra.storage import Storage
-from infra.training import Container, Training
-
-
-def stack_name(settings: Settings, part: str) -> str:
-    """Name a stack of the deployment: training, serving or monitoring."""
-    return f"{settings.deployment}-{part}"
-
-
-class StageStack(Stack):
-    """A stack of one stage: a fixed name, no account and no region, the stage's tags."""
-
-    def __init__(
-        self, scope: Construct, *, settings: Settings, part: str, description: str
-    ) -> None:
-        """Name the stack; a production stack refuses to be deleted until told otherwise."""
-        name = stack_name(settings, part)
-        super().__init__(
-            scope,
-            name,
-            stack_name=name,
-            description=f"Driftless {settings.deployment}: {description}",
-            termination_protection=settings.is_production,
-        )
-        for key, value in (
-            ("project", settings.project.name),
-            ("stage", settings.stage),
-            ("deployment", settings.deployment),
-        ):
-            Tags.of(self).add(key, value)
-
-    def _output(self, values: Mapping[str, tuple[str, str]]) -> None:
-        """Write the stack's outputs: name, value, description."""
-        outputs = Construct(self, "Outputs")
-        for name, (value, description) in values.items():
-            output = CfnOutput(outputs, name, value=value, description=description)
-            output.override_logical_id(name)
+from infra.training.container import Container
+from infra.training.registry import Registry
+from infra.training.training import Training
 
 
 class TrainingStack(StageStack):
     """Data, models, the registry and what trains."""
 
-    def __init__(
-        self, scope: Construct, *, settings: Settings, packager: Packager, commit: str
-    ) -> None:
+    def __init__(self, scope: Construct, deployment: Deployment) -> None:
         """Compose storage, notifications, the registry and the state machine."""
-        super().__init__(
-            scope, settings=settings, part="training", description="data, training, registry"
-        )
-        self.storage = Storage(self, "Storage", settings=settings)
-        self.notifications = Notifications(self, "Notifications", settings=settings)
+        super().__init__(scope, deployment, part="training", description="data, training, registry")
+        self.storage = Storage(self, "Storage")
+        self.notifications = Notifications(self, "Notifications")
         container = Container(self, "Container")
         self.registry = Registry(
-            self,
-            "Registry",
-            settings=settings,
-            packager=packager,
-            storage=self.storage,
-            inference_image=container.image,
+            self, "Registry", storage=self.storage, inference_image=container.image
         )
         self.training = Training(
             self,
             "Training",
-            settings=settings,
-            packager=packager,
             storage=self.storage,
             registry=self.registry,
             container=container,
             notifications=self.notifications,
-            serving_stack=stack_name(settings, "serving"),
-            commit=commit,
         )
         self._output(
             {
@@ -109,48 +64,20 @@ class ServingStack(StageStack):
     """The API, its live model, and the way from an approval to it."""
 
     def __init__(
-        self,
-        scope: Construct,
-        *,
-        settings: Settings,
-        packager: Packager,
-        training: TrainingStack,
+        self, scope: Construct, deployment: Deployment, *, training: TrainingStack
     ) -> None:
         """Compose the API, the shift of traffic and the delivery of approved models."""
         super().__init__(
-            scope, settings=settings, part="serving", description="the API and its live model"
+            scope, deployment, part="serving", description="the API and its live model"
         )
         model_uri = model_parameter(self)
-        topic = training.notifications.topic
-        self.serving = Serving(
-            self,
-            "Serving",
-            settings=settings,
-            packager=packager,
-            storage=training.storage,
-            topic=topic,
-            model_uri=model_uri,
-        )
-        self.shift = TrafficShift(
-            self,
-            "TrafficShift",
-            settings=settings,
-            packager=packager,
-            storage=training.storage,
-            serving=self.serving,
-        )
+        storage, topic = training.storage, training.notifications.topic
+        self.serving = Serving(self, "Serving", storage=storage, topic=topic, model_uri=model_uri)
+        self.shift = TrafficShift(self, "TrafficShift", storage=storage, serving=self.serving)
         self.delivery = Delivery(
-            self,
-            "Delivery",
-            settings=settings,
-            packager=packager,
-            topic=topic,
-            serving_stack=stack_name(settings, "serving"),
-            predict=self.serving.predict.function,
+            self, "Delivery", topic=topic, predict=self.serving.predict.function
         )
-        self.scoring = Scoring(
-            self, "Scoring", settings=settings, packager=packager, storage=training.storage
-        )
+        self.scoring = Scoring(self, "Scoring", storage=storage)
         self._output(
             {
                 "ApiUrl": (self.serving.api.url, "POST predict here"),
@@ -185,52 +112,38 @@ class MonitoringStack(StageStack):
     def __init__(
         self,
         scope: Construct,
+        deployment: Deployment,
         *,
-        settings: Settings,
-        packager: Packager,
         training: TrainingStack,
         serving: ServingStack,
     ) -> None:
         """Compose the capture of predictions, the monitor, the dashboard and the budget."""
-        super().__init__(
-            scope, settings=settings, part="monitoring", description="drift, quality, cost"
-        )
+        super().__init__(scope, deployment, part="monitoring", description="drift, quality, cost")
+        settings = deployment.settings
+        storage, notifications = training.storage, training.notifications
+        machine = training.training.machine
         capture = Capture(
             self,
             "Capture",
-            settings=settings,
-            storage=training.storage,
-            notifications=training.notifications,
+            storage=storage,
+            notifications=notifications,
             source=serving.serving.predict.log_group,
         )
         monitor = Monitor(
-            self,
-            "Monitor",
-            settings=settings,
-            packager=packager,
-            storage=training.storage,
-            notifications=training.notifications,
-            machine=training.training.machine,
+            self, "Monitor", storage=storage, notifications=notifications, machine=machine
         )
         if settings.monitoring.parallel_above_mb:
-            Counting(
-                self,
-                "Counting",
-                settings=settings,
-                storage=training.storage,
-                monitor=monitor.function,
-            )
+            Counting(self, "Counting", storage=storage, monitor=monitor.function)
         dashboard = Dashboard(
             self,
             "Dashboard",
-            settings=settings,
             serving=serving.serving,
             delivery=serving.delivery,
             capture=capture,
-            machine=training.training.machine,
+            machine=machine,
         )
         if settings.budget.monthly_usd:
-            Budget(self, "Budget", settings=settings, notifications=training.notifications)
+            Budget(self, "Budget", notifications=notifications)
         self._output(
             {
                 "DashboardName": (dashboard.dashboard.dashboard_name, "In CloudWatch"),
@@ -239,7 +152,7 @@ class MonitoringStack(StageStack):
                     "Judges the captured predictions",
                 ),
                 "ReportsUri": (
-                    training.storage.uri("monitor/reports/"),
+                    storage.uri("monitor/reports/"),
                     "One page a judged window",
                 ),
             }
@@ -250,9 +163,8 @@ def make_stacks(
     scope: Construct, *, settings: Settings, packager: Packager, commit: str
 ) -> tuple[TrainingStack, ServingStack, MonitoringStack]:
     """Make a stage: training, then serving, then monitoring."""
-    training = TrainingStack(scope, settings=settings, packager=packager, commit=commit)
-    serving = ServingStack(scope, settings=settings, packager=packager, training=training)
-    monitoring = MonitoringStack(
-        scope, settings=settings, packager=packager, training=training, serving=serving
-    )
+    deployment = Deployment(settings=settings, packager=packager, commit=commit)
+    training = TrainingStack(scope, deployment)
+    serving = ServingStack(scope, deployment, training=training)
+    monitoring = MonitoringStack(scope, deployment, training=training, serving=serving)
     return training, serving, monitoring

@@ -1,26 +1,21 @@
 """The bucket that holds everything, and the log groups."""
 
-from aws_cdk import Duration, Fn, RemovalPolicy, Stack, aws_logs, aws_s3
+from collections.abc import Sequence
+
+from aws_cdk import Duration, Fn, Stack, aws_iam, aws_logs, aws_s3
 from constructs import Construct
 
-from core.settings import Settings
-from infra.grants import acknowledge
+from infra.deployment import Scope, StageConstruct
+from infra.grants import BY_PREFIX, acknowledge, allow
 
 
-def removal_policy(settings: Settings) -> RemovalPolicy:
-    """Keep what holds data in production; elsewhere let it go with its stack."""
-    return RemovalPolicy.RETAIN if settings.is_production else RemovalPolicy.DESTROY
-
-
-def log_group(
-    scope: Construct, construct_id: str = "Logs", *, settings: Settings
-) -> aws_logs.LogGroup:
+def log_group(scope: StageConstruct, construct_id: str = "Logs") -> aws_logs.LogGroup:
     """Make a log group that forgets after `[retention] logs_days`."""
     return aws_logs.LogGroup(
         scope,
         construct_id,
-        retention=_retention(settings.retention.logs_days),
-        removal_policy=removal_policy(settings),
+        retention=_retention(scope.settings.retention.logs_days),
+        removal_policy=scope.deployment.removal_policy,
     )
 
 
@@ -53,13 +48,13 @@ def _retention(days: int) -> aws_logs.RetentionDays:
     return aws_logs.RetentionDays[names[days]]
 
 
-class Storage(Construct):
+class Storage(StageConstruct):
     """Hold data, models, captures, labels, reports: one versioned, encrypted, TLS-only bucket."""
 
-    def __init__(self, scope: Construct, construct_id: str, *, settings: Settings) -> None:
+    def __init__(self, scope: Scope, construct_id: str) -> None:
         """Make the bucket; its events go to EventBridge without a custom resource."""
         super().__init__(scope, construct_id)
-        retention = settings.retention
+        retention = self.settings.retention
         self.bucket = aws_s3.Bucket(
             self,
             "Bucket",
@@ -69,7 +64,7 @@ class Storage(Construct):
             minimum_tls_version=1.2,
             block_public_access=aws_s3.BlockPublicAccess.BLOCK_ALL,
             object_ownership=aws_s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
-            removal_policy=removal_policy(settings),
+            removal_policy=self.deployment.removal_policy,
             lifecycle_rules=[
                 aws_s3.LifecycleRule(
                     id="abandoned-uploads",
@@ -101,11 +96,18 @@ class Storage(Construct):
         self._export = f"{Stack.of(self).stack_name}:BucketArn"
         Stack.of(self).export_value(self.bucket.bucket_arn, name=self._export)
 
+    def arn(self, scope: Construct) -> str:
+        """Give the bucket's ARN, as the stack of `scope` names it: elsewhere by its export."""
+        here = Stack.of(scope).stack_name == Stack.of(self).stack_name
+        return self.bucket.bucket_arn if here else Fn.import_value(self._export)
+
     def objects(self, scope: Construct, *prefixes: str) -> list[str]:
         """Give the ARNs of the objects below these prefixes, as the stack of `scope` names them."""
-        here = Stack.of(scope).stack_name == Stack.of(self).stack_name
-        arn = self.bucket.bucket_arn if here else Fn.import_value(self._export)
-        return [f"{arn}/{prefix}*" for prefix in prefixes]
+        return [f"{self.arn(scope)}/{prefix}*" for prefix in prefixes]
+
+    def allow(self, role: aws_iam.Role, *actions: str, below: Sequence[str]) -> None:
+        """Let a role do these actions on the objects below these prefixes."""
+        allow(role, *actions, on=self.objects(role, *below), because=BY_PREFIX)
 
     def uri(self, prefix: str) -> str:
         """Give the s3:// URI of a prefix of the bucket."""

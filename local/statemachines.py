@@ -70,6 +70,7 @@ from moto.stepfunctions.parser.asl.component.state.exec.state_task.service.resou
 from moto.stepfunctions.parser.asl.component.state.exec.state_task.service.state_task_service_callback import (  # noqa: E501
     StateTaskServiceCallback,
 )
+from moto.stepfunctions.parser.asl.component.state.fail import state_fail
 from moto.stepfunctions.parser.asl.component.state.wait.wait_function import timestamp
 from moto.stepfunctions.parser.asl.component.state.wait.wait_function.wait_function import (
     WaitFunction,
@@ -212,6 +213,15 @@ class StateMachines:
             return service_for(service_name)
 
         replace(factory, "state_task_service_for", state_task_service_for)
+
+        def fail_name(name: str) -> Any:
+            """Let a Fail state end with the error that was caught, also with one of `States.`."""
+            if name.startswith("States."):
+                return StatesErrorName.from_name(name)
+            return CustomErrorName(name)
+
+        # Developer Guide, "Fail workflow state": ErrorPath names any string; moto refuses these.
+        replace(state_fail, "CustomErrorName", fail_name)
 
     def _client(self, region: str, service: str, role_arn: str) -> Any:
         key = (service, role_arn or "")

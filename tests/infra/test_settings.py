@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from core.errors import SettingsError
-from infra.serving import serving_engine, shift_minutes
-from infra.training import trainable
+from infra.serving.engine import serving_engine
+from infra.serving.traffic import shift_minutes
+from infra.training.training import trainable
 from tests.infra.synthesis import (
     Resolver,
     Templates,

@@ -2,7 +2,10 @@
 
 import importlib
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -232,6 +235,26 @@ class TestChecks:
         assert len(paths) == 3
         for name in paths:
             assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+
+    def test_the_order_of_a_set_changes_no_byte(self, tmp_path: Path) -> None:
+        """Two processes with other hash seeds write the same templates."""
+        program = (
+            "import sys; from pathlib import Path; "
+            "from tests.infra.synthesis import settings_of, synthesise; "
+            "synthesise(settings_of(), outdir=Path(sys.argv[1]))"
+        )
+        for seed in ("1", "2"):
+            subprocess.run(
+                [sys.executable, "-c", program, str(tmp_path / seed)],
+                cwd=ROOT,
+                env={**os.environ, "PYTHONHASHSEED": seed},
+                capture_output=True,
+                check=True,
+            )
+        paths = sorted(path.name for path in (tmp_path / "1").glob("*.template.json"))
+        assert len(paths) == 3
+        for name in paths:
+            assert (tmp_path / "1" / name).read_bytes() == (tmp_path / "2" / name).read_bytes()
 
     def test_no_custom_resources_and_no_foreign_account(self, templates: Templates) -> None:
         """Everything is a plain AWS resource, and no template names an account or a region."""

@@ -82,6 +82,15 @@ def test_a_failed_training_job_notifies_and_leaves_the_champion_serving(stage: S
     assert len(stage.packages()) == 1
 
 
+def test_a_failed_run_ends_with_the_reason_of_its_job(stage: Stage) -> None:
+    """The execution's error and cause are what SageMaker said of the job, as on AWS."""
+    (failed,) = (done for done in stage.executions() if done["status"] == "FAILED")
+    assert failed["error"] == "States.TaskFailed"
+    job = json.loads(failed["cause"])
+    assert job["TrainingJobStatus"] == "Failed"
+    assert "mean radius" in job["FailureReason"]
+
+
 def test_a_model_that_misses_the_gate_is_registered_as_rejected(stage: Stage) -> None:
     """Shuffled labels cannot reach the gate: the model is kept, Rejected, with the reason."""
     before = stage.model_uri()

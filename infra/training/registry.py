@@ -1,66 +1,66 @@
 """The model registry: one package group, and the function that gates what enters it."""
 
-from aws_cdk import Aws, aws_iam, aws_sagemaker
-from constructs import Construct
+from aws_cdk import Aws, aws_sagemaker
 
-from core.settings import Settings
-from infra.assets import Packager
+from infra.deployment import Deployment, Scope, StageConstruct
 from infra.functions import PackagedFunction
-from infra.grants import BY_NUMBER, BY_PREFIX, allow
-from infra.storage import Storage, removal_policy
+from infra.grants import allow
+from infra.storage import Storage
 
 
-def package_arns(settings: Settings) -> list[str]:
+def package_arns(deployment: Deployment) -> list[str]:
     """Give the ARNs of the model package group and of its packages."""
     base = f"arn:{Aws.PARTITION}:sagemaker:{Aws.REGION}:{Aws.ACCOUNT_ID}"
     return [
-        f"{base}:model-package-group/{settings.deployment}",
-        f"{base}:model-package/{settings.deployment}/*",
+        f"{base}:model-package-group/{deployment.name}",
+        f"{base}:model-package/{deployment.name}/*",
     ]
 
 
-def allow_packages(role: aws_iam.Role, settings: Settings, *actions: str) -> None:
-    """Let a role list model packages, and do these actions on those of this deployment."""
+def allow_packages(function: PackagedFunction, *actions: str) -> None:
+    """Let a function list model packages, and do these actions on those of its deployment."""
     allow(
-        role,
+        function.role,
         "sagemaker:ListModelPackages",
         on=["*"],
         because="SageMaker's List calls know no resources (AWS page: Actions, resources, and "
         "condition keys for Amazon SageMaker); a grant on the group would never match.",
     )
-    allow(role, *actions, on=package_arns(settings), because=BY_NUMBER)
+    allow(
+        function.role,
+        *actions,
+        on=package_arns(function.deployment),
+        because="Packages are numbered within this deployment's group.",
+    )
 
 
-class Registry(Construct):
+class Registry(StageConstruct):
     """Keep every trained model with its verdict: Approved, PendingManualApproval or Rejected."""
 
     def __init__(
         self,
-        scope: Construct,
+        scope: Scope,
         construct_id: str,
         *,
-        settings: Settings,
-        packager: Packager,
         storage: Storage,
         inference_image: str,
     ) -> None:
         """Make the group and the register function."""
         super().__init__(scope, construct_id)
+        settings = self.settings
         self.group = aws_sagemaker.CfnModelPackageGroup(
             self,
             "Group",
             # Named: the approval event and every listing carry the group's name.
-            model_package_group_name=settings.deployment,
+            model_package_group_name=self.deployment.name,
             model_package_group_description=f"Models of {settings.project.name}, "
             f"stage {settings.stage}",
         )
-        self.group.apply_removal_policy(removal_policy(settings))
+        self.group.apply_removal_policy(self.deployment.removal_policy)
         self.register = PackagedFunction(
             self,
             "Register",
             name="register",
-            settings=settings,
-            packager=packager,
             description="Applies the gates to a trained bundle and creates its model package",
             environment={
                 "BUCKET": storage.bucket.bucket_name,
@@ -72,15 +72,9 @@ class Registry(Construct):
             timeout_seconds=120,
             memory_mb=512,
         )
-        allow(
-            self.register.role,
-            "s3:GetObject",
-            on=storage.objects(self, "models/", "runs/"),
-            because=BY_PREFIX,
-        )
+        storage.allow(self.register.role, "s3:GetObject", below=["models/", "runs/"])
         allow_packages(
-            self.register.role,
-            settings,
+            self.register,
             "sagemaker:CreateModelPackage",
             "sagemaker:DescribeModelPackage",
             "sagemaker:UpdateModelPackage",

@@ -2,40 +2,33 @@
 
 from aws_cdk import (
     Duration,
-    aws_cloudwatch,
-    aws_events,
     aws_events_targets,
     aws_lambda,
     aws_lambda_event_sources,
     aws_sns,
     aws_sqs,
 )
-from constructs import Construct
 
-from core.settings import Settings
 from infra.alarms import alarm, metric, own_metric
-from infra.assets import Packager
+from infra.deployment import Scope, StageConstruct
 from infra.functions import PackagedFunction
-from infra.grants import ONE_STACK, allow
-from infra.registry import allow_packages
-from infra.serving import shift_minutes
-from infra.training import stack_arn
+from infra.grants import ONE_STACK, allow, stack_arn
+from infra.rules import on_event
+from infra.serving.traffic import shift_minutes
+from infra.training.registry import allow_packages
 
 _PROMOTE_SECONDS = 60
 
 
-class Delivery(Construct):
+class Delivery(StageConstruct):
     """Promote what is approved, and note what became of it."""
 
     def __init__(
         self,
-        scope: Construct,
+        scope: Scope,
         construct_id: str,
         *,
-        settings: Settings,
-        packager: Packager,
         topic: aws_sns.ITopic,
-        serving_stack: str,
         predict: aws_lambda.IFunction,
     ) -> None:
         """Make the queues, the rules that fill them, the function that empties them, the alarms."""
@@ -49,7 +42,7 @@ class Delivery(Construct):
         )
         # An update that finds the stack busy is tried again; it may have to wait out a whole shift
         # of traffic, and its rollback.
-        tries = 30 + 2 * shift_minutes(settings.serving.traffic_shift) * 60 // _PROMOTE_SECONDS
+        tries = 30 + 2 * shift_minutes(self.settings.serving.traffic_shift) * 60 // _PROMOTE_SECONDS
         self.queue = aws_sqs.Queue(
             self,
             "Queue",
@@ -62,36 +55,28 @@ class Delivery(Construct):
                 queue=self.dead_letters, max_receive_count=tries
             ),
         )
-        self.promote = self._promote(settings, packager, serving_stack, predict)
-        self._rules(settings, serving_stack)
-        self._alarms(settings, topic)
+        self.promote = self._promote(predict)
+        self._rules()
+        self._alarms(topic)
 
-    def _promote(
-        self,
-        settings: Settings,
-        packager: Packager,
-        serving_stack: str,
-        predict: aws_lambda.IFunction,
-    ) -> PackagedFunction:
+    def _promote(self, predict: aws_lambda.IFunction) -> PackagedFunction:
+        serving_stack = self.deployment.stack_name("serving")
         promote = PackagedFunction(
             self,
             "Promote",
             name="promote",
-            settings=settings,
-            packager=packager,
             description="Puts an approved model live by updating the serving stack's one parameter",
             environment={
                 "SERVING_STACK": serving_stack,
-                "MODEL_PACKAGE_GROUP": settings.deployment,
+                "MODEL_PACKAGE_GROUP": self.deployment.name,
                 "PREDICT_FUNCTION": predict.function_name,
-                "KEEP_VERSIONS": str(settings.serving.keep_versions),
+                "KEEP_VERSIONS": str(self.settings.serving.keep_versions),
             },
             timeout_seconds=_PROMOTE_SECONDS,
             memory_mb=256,
         )
         allow_packages(
-            promote.role,
-            settings,
+            promote,
             "sagemaker:DescribeModelPackage",
             "sagemaker:UpdateModelPackage",
         )
@@ -126,65 +111,58 @@ class Delivery(Construct):
         )
         return promote
 
-    def _rules(self, settings: Settings, serving_stack: str) -> None:
+    def _rules(self) -> None:
+        serving_stack = stack_arn(self, self.deployment.stack_name("serving"))
         target = aws_events_targets.SqsQueue(self.queue)
-        aws_events.Rule(
+        on_event(
             self,
             "Approved",
-            description=f"{settings.deployment}: an approved model is promoted",
-            event_pattern=aws_events.EventPattern(
-                source=["aws.sagemaker"],
-                detail_type=["SageMaker Model Package State Change"],
-                detail={
-                    "ModelPackageGroupName": [settings.deployment],
-                    "ModelApprovalStatus": ["Approved"],
-                },
-            ),
-            targets=[target],
+            says="an approved model is promoted",
+            source="aws.sagemaker",
+            kind="SageMaker Model Package State Change",
+            detail={
+                "ModelPackageGroupName": [self.deployment.name],
+                "ModelApprovalStatus": ["Approved"],
+            },
+            target=target,
         )
-        aws_events.Rule(
+        on_event(
             self,
             "Ended",
-            description=f"{settings.deployment}: what became of a promotion",
-            event_pattern=aws_events.EventPattern(
-                source=["aws.cloudformation"],
-                detail_type=["CloudFormation Stack Status Change"],
-                detail={
-                    "stack-id": [{"prefix": stack_arn(self, serving_stack).removesuffix("*")}],
-                    "status-details": {
-                        "status": [
-                            "UPDATE_COMPLETE",
-                            "UPDATE_ROLLBACK_COMPLETE",
-                            "UPDATE_ROLLBACK_FAILED",
-                            "UPDATE_FAILED",
-                        ]
-                    },
+            says="what became of a promotion",
+            source="aws.cloudformation",
+            kind="CloudFormation Stack Status Change",
+            detail={
+                "stack-id": [{"prefix": serving_stack.removesuffix("*")}],
+                "status-details": {
+                    "status": [
+                        "UPDATE_COMPLETE",
+                        "UPDATE_ROLLBACK_COMPLETE",
+                        "UPDATE_ROLLBACK_FAILED",
+                        "UPDATE_FAILED",
+                    ]
                 },
-            ),
-            targets=[target],
+            },
+            target=target,
         )
 
-    def _alarms(self, settings: Settings, topic: aws_sns.ITopic) -> None:
-        quiet = aws_cloudwatch.TreatMissingData.NOT_BREACHING
+    def _alarms(self, topic: aws_sns.ITopic) -> None:
         # One promotion is one datapoint, and each that fails deserves a look: 1 of 1. Between
         # promotions there is no data, and nothing wrong.
         alarm(
             self,
             "PromotionFailureAlarm",
-            settings=settings,
             kind="promotion-failure",
             says="An approved model did not go live; the one before it keeps serving.",
             topic=topic,
-            of=own_metric(settings, "PromotionFailures", statistic="Sum"),
+            of=own_metric(self.deployment, "PromotionFailures", statistic="Sum"),
             threshold=1,
             datapoints=(1, 1),
-            missing=quiet,
         )
         # SQS reports nothing for a queue that nobody used for six hours: no message, no alarm.
         alarm(
             self,
             "DeadLettersAlarm",
-            settings=settings,
             kind="dead-letters",
             says="A promotion was given up after all its tries.",
             topic=topic,
@@ -196,5 +174,4 @@ class Delivery(Construct):
             ),
             threshold=1,
             datapoints=(1, 1),
-            missing=quiet,
         )

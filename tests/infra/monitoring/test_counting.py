@@ -3,7 +3,7 @@
 import json
 from datetime import UTC, datetime
 
-from infra.counting import PREFIX, TIMEOUT_SECONDS, define_machine
+from infra.monitoring.counting import PREFIX, TIMEOUT_SECONDS, define_machine
 from lambdas.monitor.service import COUNTING_MS
 from local.policies import decide
 from tests.infra.synthesis import Resolver, Templates, resources, settings_of, synthesise

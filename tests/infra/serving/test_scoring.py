@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from infra.assets import Packager, lambda_target
-from infra.scoring import MEMORY_MB, define_machine
+from infra.serving.scoring import MEMORY_MB, define_machine
 from tests.infra.synthesis import ROOT, Templates, resources, settings_of, synthesise
 
 # What Lambda unpacks at most ("Lambda quotas").

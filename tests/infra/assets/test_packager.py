@@ -1,7 +1,6 @@
 """Assets: what is in them, what they weigh, that they run, and that they repeat byte for byte."""
 
 import importlib.util
-import os
 import subprocess
 import sys
 import tarfile
@@ -10,24 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from infra.assets import (
-    AssetError,
-    Packager,
-    Target,
-    _add_to_zip,
-    _list_files,
-    _read_pins,
-    _strip,
-    _write_tar,
-    container_target,
-    find_interpreter,
-    host_target,
-    lambda_target,
-    read_commit,
-    read_requirements,
-)
+from infra.assets.errors import AssetError
+from infra.assets.packager import Packager
+from infra.assets.targets import container_target, host_target, lambda_target
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 FUNCTIONS = ("predict", "plan", "register", "promote", "canary", "monitor", "score")
 
 
@@ -101,33 +87,6 @@ class TestContents:
         assert {"core/sums.py", "training/train.py", "project.json"} <= set(names)
         assert not {"requirements.txt", "setup.py", "pyproject.toml"} & set(names)
 
-    def test_what_never_runs_is_stripped(self, tmp_path: Path) -> None:
-        """Tests, stubs and headers go; of a distribution's metadata, name and version stay."""
-        for name in (
-            "thing/__init__.py",
-            "thing/tests/test_it.py",
-            "thing/it.pyi",
-            "thing/include/it.h",
-            "bin/thing",
-        ):
-            path = tmp_path / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text("")
-        info = tmp_path / "thing-1.2.dist-info"
-        info.mkdir()
-        (info / "METADATA").write_text(
-            "Metadata-Version: 2.1\nName: thing\nVersion: 1.2\nSummary: it\n\nVersion: a readme"
-        )
-        (info / "RECORD").write_text("")
-        _strip(tmp_path)
-        assert set(_list_files(tmp_path)) == {
-            "thing/__init__.py",
-            "thing-1.2.dist-info/METADATA",
-        }
-        assert (info / "METADATA").read_text() == (
-            "Metadata-Version: 2.1\nName: thing\nVersion: 1.2\n"
-        )
-
 
 class TestRepeats:
     def test_the_same_sources_give_the_same_bytes(self, tmp_path: Path) -> None:
@@ -139,36 +98,6 @@ class TestRepeats:
             source = packager.package_source("{}", host_target()).path
             built.append((zipped.name, zipped.read_bytes(), source.name, source.read_bytes()))
         assert built[0] == built[1]
-
-    def test_times_and_modes_of_files_do_not_matter(self, tmp_path: Path) -> None:
-        """Only names and contents enter an archive."""
-        file = tmp_path / "a.py"
-        file.write_text("x = 1\n")
-        archives = []
-        for stamp, mode in ((1_000_000_000, 0o600), (1_700_000_000, 0o755)):
-            os.utime(file, (stamp, stamp))
-            file.chmod(mode)
-            (tmp_path / "a.zip").unlink(missing_ok=True)
-            _add_to_zip(tmp_path / "a.zip", {"a.py": file})
-            _write_tar(tmp_path / "a.tar.gz", {"a.py": file})
-            archives.append(
-                ((tmp_path / "a.zip").read_bytes(), (tmp_path / "a.tar.gz").read_bytes())
-            )
-        assert archives[0] == archives[1]
-
-    def test_dependencies_are_packed_once_and_read_as_one_archive(self, tmp_path: Path) -> None:
-        """A change of the code joins the new code to the old dependencies, without a seam."""
-        vendored = tmp_path / "dep.py"
-        vendored.write_text("y = 2\n")
-        _write_tar(tmp_path / "dependencies.tar.gz", {"vendor/dep.py": vendored})
-        for code in (b"x = 1\n", b"x = 3\n"):
-            path = tmp_path / "source.tar.gz"
-            _write_tar(path, {"a.py": code}, before=tmp_path / "dependencies.tar.gz")
-            with tarfile.open(path, "r:gz") as archive:
-                archive.extractall(tmp_path / "read", filter="data")
-                assert archive.getnames() == ["a.py", "vendor/dep.py"]
-            assert (tmp_path / "read/a.py").read_bytes() == code
-            assert (tmp_path / "read/vendor/dep.py").read_bytes() == b"y = 2\n"
 
     def test_a_second_build_is_read_from_the_cache_and_a_change_is_not(
         self, tmp_path: Path
@@ -183,45 +112,6 @@ class TestRepeats:
         assert first.path == second.path != third.path
         assert [line.endswith("(cached)") for line in lines] == [False, True, False]
         assert "MB unzipped" in lines[0]
-
-
-class TestPins:
-    def test_markers_pick_the_pin_of_the_target(self) -> None:
-        """One file serves several Pythons."""
-        lines = ['a==2; python_version >= "3.12"', 'a==1; python_version < "3.12"', "b[x]==3"]
-        old = Target("3.11", "x86_64", "x86_64-manylinux_2_28")
-        new = Target("3.13", "aarch64", "aarch64-manylinux_2_28")
-        assert dict(_read_pins(lines, old)) == {"a": "1", "b": "3"}
-        assert dict(_read_pins(lines, new)) == {"a": "2", "b": "3"}
-
-    @pytest.mark.parametrize("line", ["thing>=1", "thing", 'thing==1; sys_platform == "linux"'])
-    def test_anything_but_a_pin_is_refused(self, line: str) -> None:
-        """A range would give other bytes tomorrow."""
-        with pytest.raises(AssetError, match="requirement"):
-            dict(_read_pins([line], host_target()))
-
-    def test_includes_are_followed_and_a_missing_file_is_named(self, tmp_path: Path) -> None:
-        """`-r other.txt` is read in its place."""
-        (tmp_path / "a.txt").write_text("-r b.txt\nx==1  # why\n")
-        (tmp_path / "b.txt").write_text("# first\ny==2\n")
-        assert read_requirements(tmp_path / "a.txt") == ["y==2", "x==1"]
-        with pytest.raises(AssetError, match=r"c\.txt"):
-            read_requirements(tmp_path / "c.txt")
-
-    def test_targets(self) -> None:
-        """Lambda's Python for functions, the container's for jobs, this machine's when local."""
-        assert lambda_target("arm64", local=False).tag == "python3.13-aarch64-manylinux_2_28"
-        assert container_target(local=False).tag == "python3.12-x86_64-manylinux_2_28"
-        assert lambda_target("arm64", local=True) == container_target(local=True) == host_target()
-
-    def test_an_interpreter_is_one_that_answers(self) -> None:
-        """The running one serves its own minor; a version that nobody has is None."""
-        assert find_interpreter(host_target().python) == Path(sys.executable)
-        assert find_interpreter("3.99") is None
-
-    def test_a_tree_without_git_has_an_unknown_commit(self, tmp_path: Path) -> None:
-        """A downloaded archive still synthesises."""
-        assert read_commit(tmp_path) == "unknown"
 
 
 class TestRealAssets:

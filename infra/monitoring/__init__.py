@@ -1,0 +1,1 @@
+"""What the monitoring stack is composed of: captures, the monitor, the dashboard, the budget."""

@@ -1,0 +1,1 @@
+"""What the training stack is composed of: the registry, and what trains."""
