@@ -6,7 +6,7 @@ the other.
 
 from typing import Any
 
-from core.contract.definition import Column
+from core.contract.columns import Column
 
 # Cells that mean "no value", whatever the column holds (compared in lower case, without blanks).
 MISSING = ("", "na", "n/a", "nan", "null", "none", "#n/a", "<na>", "nat", "\\n", "missing")

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from core.answers import choose_answer, find_unseen, unseen_codes
 from core.bundle import MODEL
+from core.contract.rows import RowAdapter
 from core.engine import load_engine
 from core.errors import DataError, StorageError
 from core.scoring import Job, Unit, split_uri
@@ -119,7 +120,7 @@ def answer_by_itself(row: dict[str, Any]) -> dict[str, Any]:
     """Answer one row of the shop as the API does, but for its id."""
     opened = bundle()
     contract, engine = opened.contract(), load_engine(opened.file(MODEL))
-    vector = contract.encode(contract.parse(row))
+    vector = contract.encode(RowAdapter(contract).validate_rows([row])[0])
     answer = choose_answer(engine.header, contract)("", engine.score(vector))
     unseen = find_unseen(unseen_codes(contract), vector)
     return {**answer, "unseen": unseen} if unseen else answer
