@@ -11,10 +11,9 @@ from __future__ import annotations
 import struct
 from bisect import bisect_left
 from collections.abc import Iterable
-from dataclasses import dataclass
 from itertools import accumulate
 from operator import getitem, or_
-from typing import Any
+from typing import Any, NamedTuple
 
 from core.engine.margins import Vector
 from core.engine.trees import AMONG_OR_MISSING, AT_MOST_OR_MISSING, Trees
@@ -29,8 +28,7 @@ MASK_LEAVES = 64
 Lookup = tuple[int, int, list[float], list[int], dict[float, int] | None]
 
 
-@dataclass(frozen=True, slots=True)
-class MaskedForest:
+class MaskedForest(NamedTuple):
     """A forest as bit masks, for those who score many rows at once and have numpy to do it.
 
     A mask is one word a tree, of `widths` bits, little-endian and in the order of the trees; its

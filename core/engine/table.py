@@ -24,8 +24,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from core.engine.distances import Distances
 from core.engine.forest import Forest
@@ -37,8 +36,7 @@ from core.engine.masks import MaskedForest
 from core.errors import EngineError
 
 
-@dataclass(frozen=True, slots=True)
-class Explanation:
+class Explanation(NamedTuple):
     """How the columns moved one row's margins away from the baseline's.
 
     `base[k] + sum(contributions[k])` is the margin `outputs[k]` of the row, in units of `scale`, to
