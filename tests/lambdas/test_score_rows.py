@@ -35,7 +35,7 @@ from lambdas.score.outputs import Output
 from lambdas.score.records import BYTE_ORDER_MARK, JsonLines
 from lambdas.score.service import score
 from lambdas.score.tables import Forest, Walk, open_tables
-from tests.core.test_engine import FEATURES, VECTOR, make_model, trees
+from tests.core.engine.models import FEATURES, VECTOR, make_model, trees
 from tests.lambdas.bundles import MODEL_URI, files, model_document, term
 from tests.lambdas.test_score import SOURCE, MemoryStore, as_csv, make_job
 
