@@ -10,8 +10,8 @@ from core.bundle import MODEL, Bundle
 from core.contract.rows import RowAdapter
 from core.engine import Header, read_header
 from core.errors import ContractError, EngineError, Problem
+from lambdas.score.blocks import Block
 from lambdas.score.columns import Encoder, Matrix
-from lambdas.score.records import Block
 from lambdas.score.tables import open_tables
 
 # From encoded rows to outputs, row by row the numbers that `Contract.outputs` names.

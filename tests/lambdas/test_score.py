@@ -24,7 +24,8 @@ from core.errors import DataError, StorageError
 from core.scoring import Job, Unit, split_uri
 from lambdas.score.model import Model
 from lambdas.score.planning import BLOCK_BYTES, plan
-from lambdas.score.service import Found, Store, finish, give_up, score
+from lambdas.score.service import finish, give_up, score
+from lambdas.score.storage import Found, Store
 from tests.lambdas.bundles import CONTRACT_OF_SHOP, MODEL_URI, bundle
 
 SOURCE, TARGET = "s3://bucket/batch/in/", "s3://bucket/batch/out/"

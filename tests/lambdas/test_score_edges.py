@@ -14,7 +14,8 @@ from core.scoring import LARGEST_UNIT_BYTES, Job
 from lambdas.score import records
 from lambdas.score.model import Model
 from lambdas.score.planning import plan
-from lambdas.score.service import Found, score
+from lambdas.score.service import score
+from lambdas.score.storage import Found
 from tests.lambdas.bundles import bundle
 from tests.lambdas.test_score import (
     SOURCE,
