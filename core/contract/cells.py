@@ -39,7 +39,7 @@ def read_cell(column: Column, text: str) -> Any:
             number = float(stripped)
         except ValueError:
             return None if stripped.lower() in _MISSING_NUMBER else text
-        # Python reads 1_000 as a number; nobody's table means it.
+        # Python reads 1_000 as a number; tables do not write numbers so.
         return text if "_" in text else None if number != number else number
     word = stripped.lower()
     if word in _MISSING_NUMBER:

@@ -37,7 +37,7 @@ _NAN = math.nan
 
 @dataclass(frozen=True)
 class Contract:
-    """What one model is asked and answers: task, target, classes, and columns in serving order.
+    """What a model is given and answers: task, target, classes, and columns in serving order.
 
     `classes` are the labels in the order of the outputs: of a classifier the values of the target,
     of a clustering the clusters' names. `time_column`, `group_column` and `id_column` describe the

@@ -184,8 +184,8 @@ def _number_baseline(
 def _margin(present: Floats) -> float:
     """Give how far beyond the range seen a value must be to count as out of it.
 
-    A tenth of a standard deviation (from the quartiles, which outliers do not move): what is a
-    trifle for a mean is one for a value, such as the next year's oldest person.
+    A tenth of a standard deviation (from the quartiles, which outliers do not move): a change that
+    is too small to report of a mean is also too small of a value (next year's oldest person).
     """
     low, high = np.quantile(present, (0.25, 0.75))
     margin = FLOORS["means"] * (float(high) - float(low)) / 1.349

@@ -89,7 +89,7 @@ def _test_scores(
         variance = float(pooled @ scores**2 - (pooled @ scores) ** 2)
         t = size / math.sqrt(max(variance, 1e-12) * effect * (1 / n0 + 1 / n1))
         p = max(p, t_two_sided(t, max(dispersion.degrees(n1), 1.0)))
-    if p > 0.05:  # nobody will read it: save the time
+    if p > 0.05:  # not reported: save the time
         return p, size, math.nan, math.nan, ""
     if statistic == "location":
         return p, size, column.quantile(column.counts, 0.5), column.quantile(counts, 0.5), ""
@@ -197,7 +197,7 @@ def _test_shape(
     # likelihood ratio with Williams' correction for their absence (twice as many, with 10).
     uneven = (1.0 / weight - 1.0 / (n0 + n1)) * (inverses - 1.0)
     squares = min(pearson, 2.0 * ratio / (1.0 + effect * uneven / (6.0 * df)))
-    if squares <= 1.3 * df * effect:  # about what chance alone gives: nobody will read it
+    if squares <= 1.3 * df * effect:  # about what chance alone gives: not reported
         return 1.0, size, math.nan, math.nan, ""
     slots, a, b = moved
     where = _slot_name(column, slots[0], slots[-1])

@@ -135,7 +135,23 @@ class Settings(Section):
         return self
 
     def _contradictions(self) -> Iterator[str]:
+        yield from self._problem_contradictions()
         problem, serving = self.problem, self.serving
+        if self.split.strategy == "time" and not problem.time_column:
+            yield '[split] strategy: "time" needs [problem] time_column'
+        if self.split.strategy == "group" and not problem.group_column:
+            yield '[split] strategy: "group" needs [problem] group_column'
+        if serving.auth == "open" and self.is_production:
+            yield f'[serving] auth: stage {self.stage!r} must not be "open"; use "iam" or "api_key"'
+        if serving.snap_start and serving.provisioned_concurrency:
+            yield "[serving] snap_start: does not go with provisioned_concurrency; use one of them"
+        if serving.burst_limit < serving.rate_limit / 10:
+            yield "[serving] burst_limit: must be at least a tenth of rate_limit"
+        yield from self._metric_contradictions()
+        yield from self._column_contradictions()
+
+    def _problem_contradictions(self) -> Iterator[str]:
+        problem = self.problem
         supervised = problem.task in ("binary", "multiclass", "regression")
         if supervised and not problem.target:
             yield f"[problem] target: a {problem.task} task needs the name of the column to predict"
@@ -155,18 +171,6 @@ class Settings(Section):
             yield "[problem] clusters: use 2 or more, or 0 to let training choose"
         if problem.target is not None and problem.target in self.columns:
             yield f"[columns.{problem.target!r}]: is the target; the model must not be given it"
-        if self.split.strategy == "time" and not problem.time_column:
-            yield '[split] strategy: "time" needs [problem] time_column'
-        if self.split.strategy == "group" and not problem.group_column:
-            yield '[split] strategy: "group" needs [problem] group_column'
-        if serving.auth == "open" and self.is_production:
-            yield f'[serving] auth: stage {self.stage!r} must not be "open"; use "iam" or "api_key"'
-        if serving.snap_start and serving.provisioned_concurrency:
-            yield "[serving] snap_start: does not go with provisioned_concurrency; use one of them"
-        if serving.burst_limit < serving.rate_limit / 10:
-            yield "[serving] burst_limit: must be at least a tenth of rate_limit"
-        yield from self._metric_contradictions()
-        yield from self._column_contradictions()
 
     def _metric_contradictions(self) -> Iterator[str]:
         known = METRICS[self.problem.task]

@@ -62,15 +62,8 @@ def count_object(
             skewed += len(capture.rows)
             time = now
         part = counts.setdefault((capture.run, time // window_ms), _Part(model))
-        kept: list[Row] = []
-        for row in capture.rows:
-            name = hash_text(capture.request, row.prediction)
-            if name in known:
-                duplicates += 1
-                continue
-            known.add(name)
-            names.append((name, hash_text(row.prediction)))
-            kept.append(row)
+        kept = _keep_unknown(capture, known, names)
+        duplicates += len(capture.rows) - len(kept)
         try:
             part.add(capture, kept)
         except DriftlessError as error:
@@ -98,10 +91,23 @@ def count_object(
     return Counted(summary, np.array(names, dtype=np.uint64).reshape(-1, 2))
 
 
+def _keep_unknown(capture: Capture, known: Names, names: list[tuple[int, int]]) -> list[Row]:
+    """Give the rows that are not known yet; adds them to the known, and both names to `names`."""
+    kept: list[Row] = []
+    for row in capture.rows:
+        name = hash_text(capture.request, row.prediction)
+        if name in known:
+            continue
+        known.add(name)
+        names.append((name, hash_text(row.prediction)))
+        kept.append(row)
+    return kept
+
+
 def count_batch(
     entries: Iterable[Entry], source: Source, models: Models, *, window_ms: int, now: int
 ) -> int:
-    """Count the objects of a batch that nobody has counted; gives how many those were.
+    """Count the objects of a batch that have no summary yet; gives how many those were.
 
     A worker that died left whole summaries, which the next one passes over. Of two that count the
     same object at once the first to write counts. A row that another object holds as well is

@@ -294,7 +294,7 @@ def _note_retrain(state: Record, run: str) -> bool | None:
 
 
 def _is_clear(finding: drift.Finding) -> bool:
-    """Say whether a finding is more than one that comes and goes about the line."""
+    """Say whether a finding is clearly beyond its threshold, not just around it."""
     return finding.evidence >= CLEAR * finding.threshold
 
 

@@ -193,7 +193,7 @@ def _write_explanation(explanation: Explanation) -> dict[str, Any]:
 
 
 def example_row(contract: Contract) -> dict[str, Any]:
-    """Make up a row that the contract accepts; it is nobody's data."""
+    """Make up a row that the contract accepts; it holds no real data."""
     return {column.name: _example_value(column) for column in contract.columns}
 
 

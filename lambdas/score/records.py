@@ -81,7 +81,7 @@ class Reader:
             yield Block(numbers, ids, part.columns, part.typed, odd, self._strip(part.row), broken)
 
     def _find_odd(self, part: Part) -> Sequence[int]:
-        """Give every row of a table that has columns which nobody knows."""
+        """Give every row of a table that has unknown columns."""
         if self._known is not None or self._beside.issuperset(
             name for name in part.columns if name not in self._contract.column_names
         ):
