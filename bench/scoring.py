@@ -33,7 +33,8 @@ from core.contract import Contract
 from core.scoring import Job, Unit
 from lambdas.score.model import Model
 from lambdas.score.onnx import open_onnx
-from lambdas.score.service import Found, score
+from lambdas.score.service import score
+from lambdas.score.storage import Found
 
 KEY = "batch/in/rows.jsonl"
 

@@ -209,7 +209,7 @@ def write_bundle(folder: Path | str, files: Mapping[str, bytes]) -> Manifest:
 
 
 def _remove_abandoned(folder: Path) -> None:
-    """Remove half-written bundles of processes that are gone: nobody holds their lock."""
+    """Remove half-written bundles of processes that have ended: their lock is free."""
     for left in folder.glob(".*.partial"):
         lock = _lock(left)
         if lock is not None:

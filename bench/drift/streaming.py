@@ -58,7 +58,7 @@ class _Stream:
         return "\n".join(lines).encode()
 
     def list(self, prefix: str, after: str = "") -> Any:
-        from lambdas.monitor.counting import Entry
+        from lambdas.monitor.storage import Entry
 
         found = self.captures if prefix == "captures/" else []
         return [Entry(key, len(self._bodies[0]), "0" * 32) for key in found if key > after]

@@ -1,19 +1,19 @@
-"""The contract: what a row holds, how it is checked, and how it becomes a vector of float64."""
+"""The contract: what a row holds, how it is checked, and how it becomes a vector of float64.
 
-from core.contract.definition import (
+`rows` (validation) and `openapi` (the API's description) are imported where they are needed.
+"""
+
+from core.contract.columns import (
     LARGEST_INTEGER,
-    TASKS,
     TEXT_BUCKETS,
     TIMESTAMP_PARTS,
     Column,
     ColumnType,
-    Contract,
-    Task,
     Unseen,
     count_words,
     encode_timestamp,
-    spell_label,
 )
+from core.contract.definition import TASKS, Contract, Task, spell_label
 
 __all__ = [
     "LARGEST_INTEGER",

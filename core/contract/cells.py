@@ -6,7 +6,7 @@ the other.
 
 from typing import Any
 
-from core.contract.definition import Column
+from core.contract.columns import Column
 
 # Cells that mean "no value", whatever the column holds (compared in lower case, without blanks).
 MISSING = ("", "na", "n/a", "nan", "null", "none", "#n/a", "<na>", "nat", "\\n", "missing")
@@ -39,7 +39,7 @@ def read_cell(column: Column, text: str) -> Any:
             number = float(stripped)
         except ValueError:
             return None if stripped.lower() in _MISSING_NUMBER else text
-        # Python reads 1_000 as a number; nobody's table means it.
+        # Python reads 1_000 as a number; tables do not write numbers so.
         return text if "_" in text else None if number != number else number
     word = stripped.lower()
     if word in _MISSING_NUMBER:

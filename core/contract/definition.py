@@ -1,90 +1,43 @@
-"""The contract: what a row holds, how it is checked, and how it becomes a vector of float64.
+"""The contract of one model: its task, its columns, and the vector that a row becomes.
 
 One definition serves training, the API and its OpenAPI document, the monitor and the tests. A model
-is a function of the vector that `Contract.encode` gives:
-
-==========  =========  ==========================================================================
-column      features   values
-==========  =========  ==========================================================================
-number      1          as it is
-integer     1          as it is; at most 2**53 - 1 in size, so that float64 holds it exactly
-boolean     1          0.0 or 1.0
-category    1          its index in `categories`; `len(categories)` for a category not listed
-timestamp   5          year, month, day, weekday (Monday = 0) and hour (with its fraction), in UTC
-text        64         how often each hash bucket's words occur (CRC-32 of the lower-case word)
-==========  =========  ==========================================================================
-
-A missing value (absent, null, NaN) is NaN in every feature of its column.
+is a function of the vector that `Contract.encode` gives; `core.contract.columns` says what each
+column contributes to it. `core.contract.rows` validates rows against a contract, and
+`core.contract.openapi` describes the API that serves one.
 """
 
 import hashlib
 import json
 import math
-import re
-import zlib
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, fields
-from datetime import datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast, get_args
+from typing import Any, Literal, cast, get_args
 
+from core.contract.columns import (
+    Column,
+    Feature,
+    count_words,
+    encode_timestamp,
+    feature_names,
+    find_contradictions,
+)
 from core.errors import ContractError, Problem
 
-if TYPE_CHECKING:
-    from core.contract.rows import RowAdapter
-
 Task = Literal["binary", "multiclass", "regression", "anomaly", "clustering"]
-ColumnType = Literal["number", "integer", "boolean", "category", "timestamp", "text"]
-Unseen = Literal["accept", "refuse"]
 
 TASKS: tuple[Task, ...] = get_args(Task)
-COLUMN_TYPES: tuple[ColumnType, ...] = get_args(ColumnType)
 CLASSIFICATION: tuple[Task, ...] = ("binary", "multiclass")
 
 FORMAT = 1
-TIMESTAMP_PARTS = ("year", "month", "day", "weekday", "hour")
-TEXT_BUCKETS = 64
-LARGEST_INTEGER = 2**53 - 1
 
 _Expand = Callable[[Any], Sequence[float]]
 _NAN = math.nan
-_WORD = re.compile(r"\w+")
-_MICROSECONDS_PER_HOUR = 3_600_000_000
-
-
-@dataclass(frozen=True)
-class Column:
-    """One column that the model is given.
-
-    `min` and `max` are hard limits: a value beyond them is refused by training and by the API.
-    They are for what cannot be (a negative age), not for what was not seen; the monitor watches
-    that.
-    """
-
-    name: str
-    type: ColumnType
-    unit: str = ""
-    min: float | None = None
-    max: float | None = None
-    categories: tuple[str, ...] = ()
-    missing: bool = False
-    sensitive: bool = False
-    unseen: Unseen = "accept"
-    description: str = ""
-
-
-class Feature(NamedTuple):
-    """One position of the encoded vector: its name, its column, and that column's type."""
-
-    name: str
-    column: str
-    kind: ColumnType
 
 
 @dataclass(frozen=True)
 class Contract:
-    """What one model is asked and answers: task, target, classes, and columns in serving order.
+    """What a model is given and answers: task, target, classes, and columns in serving order.
 
     `classes` are the labels in the order of the outputs: of a classifier the values of the target,
     of a clustering the clusters' names. `time_column`, `group_column` and `id_column` describe the
@@ -108,7 +61,7 @@ class Contract:
         problems += [
             Problem(None, column.name, message, "contract")
             for column in self.columns
-            for message in _column_contradictions(column)
+            for message in find_contradictions(column)
         ]
         if problems:
             raise ContractError("the contract contradicts itself", problems)
@@ -162,7 +115,7 @@ class Contract:
         """Name the numbers that a model gives for a row, in order.
 
         Classification: the probability of each class. Regression: the value. Anomaly detection: the
-        score, higher for a stranger row. Clustering: the cluster's index, then a score a cluster.
+        score, higher for a rarer row. Clustering: the cluster's index, then a score a cluster.
         """
         if self.is_classification:
             return self.classes
@@ -176,7 +129,7 @@ class Contract:
         return tuple(
             Feature(name, column.name, column.type)
             for column in self.columns
-            for name in _feature_names(column)
+            for name in feature_names(column)
         )
 
     @cached_property
@@ -196,13 +149,13 @@ class Contract:
                     codes if column.type == "category" else None,
                     float(len(codes)),
                     cast("_Expand | None", expand),
-                    len(_feature_names(column)),
+                    len(feature_names(column)),
                 )
             )
         return tuple(plan)
 
     def encode(self, row: Mapping[str, Any]) -> list[float]:
-        """Turn a row that `row_adapter` accepted into the vector that models are functions of.
+        """Turn a row that a `RowAdapter` accepted into the vector that models are functions of.
 
         A category that the contract does not list becomes `len(categories)`. Shape:
         `len(features)`. Raises ValueError or TypeError for a value that validation would have
@@ -225,20 +178,6 @@ class Contract:
             else:
                 vector.extend(expand(value))
         return vector
-
-    def row_adapter(self, max_rows: int | None = None) -> "RowAdapter":
-        """Make the validator of rows and of requests; see `rows`. Make it once and keep it."""
-        from core.contract.rows import RowAdapter
-
-        return RowAdapter(self, max_rows)
-
-    def parse(self, row: Mapping[str, Any]) -> dict[str, Any]:
-        """Validate one row of Python values; raises ContractError with every problem."""
-        return self._adapter.validate_rows([row])[0]
-
-    @cached_property
-    def _adapter(self) -> "RowAdapter":
-        return self.row_adapter()
 
     def parse_label(self, value: Any) -> str | float:
         """Bring a label to the contract's form: a class's name, or a finite number.
@@ -300,70 +239,6 @@ class Contract:
     def digest(self) -> str:
         """Name the contract by the SHA-256 of its JSON, in hex."""
         return hashlib.sha256(self.to_json()).hexdigest()
-
-    def openapi(self, **options: Any) -> dict[str, Any]:
-        """Describe the API that serves this contract in OpenAPI 3.1; see `openapi`."""
-        from core.contract.openapi import describe_api
-
-        return describe_api(self, **options)
-
-
-def _feature_names(column: Column) -> tuple[str, ...]:
-    if column.type == "timestamp":
-        return tuple(f"{column.name}.{part}" for part in TIMESTAMP_PARTS)
-    if column.type == "text":
-        return tuple(f"{column.name}.{bucket}" for bucket in range(TEXT_BUCKETS))
-    return (column.name,)
-
-
-def _column_contradictions(column: Column) -> list[str]:
-    found = []
-    if not column.name.strip():
-        found.append("a column needs a name")
-    if column.type not in COLUMN_TYPES:
-        found.append(f"type {column.type!r} is none of {', '.join(COLUMN_TYPES)}")
-    if column.categories and column.type != "category":
-        found.append(f"only a category column lists categories, not a {column.type} column")
-    if len(set(column.categories)) != len(column.categories):
-        found.append("a category is listed twice")
-    if column.type == "category" and column.unseen == "refuse" and not column.categories:
-        found.append('unseen = "refuse" needs the categories listed')
-    limits = [limit for limit in (column.min, column.max) if limit is not None]
-    if limits and column.type not in ("number", "integer"):
-        found.append(f"only number and integer columns have limits, not a {column.type} column")
-    if not all(math.isfinite(limit) for limit in limits):
-        found.append("a limit is a finite number")
-    if len(limits) == 2 and limits[0] > limits[1]:
-        found.append(f"min {limits[0]:g} is above max {limits[1]:g}")
-    return found
-
-
-def encode_timestamp(value: datetime | str) -> tuple[float, float, float, float, float]:
-    """Split a moment into its parts in UTC; a moment without an offset is taken as UTC."""
-    moment = datetime.fromisoformat(value) if isinstance(value, str) else value
-    offset = moment.utcoffset()
-    if offset:
-        # Within hours of year 1 or 9999 there is no such moment in UTC: keep the local parts.
-        with suppress(OverflowError):
-            moment = moment - offset
-    microseconds = (
-        moment.hour * 3600 + moment.minute * 60 + moment.second
-    ) * 1_000_000 + moment.microsecond
-    return (
-        float(moment.year),
-        float(moment.month),
-        float(moment.day),
-        float(moment.weekday()),
-        microseconds / _MICROSECONDS_PER_HOUR,
-    )
-
-
-def count_words(text: str) -> list[float]:
-    """Count the words of a text into `TEXT_BUCKETS` buckets by the CRC-32 of their lower case."""
-    counts = [0.0] * TEXT_BUCKETS
-    for word in _WORD.findall(text.lower()):
-        counts[zlib.crc32(word.encode()) % TEXT_BUCKETS] += 1.0
-    return counts
 
 
 def spell_label(value: Any) -> tuple[str, ...]:

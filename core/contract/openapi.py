@@ -7,20 +7,17 @@ difference. Errors are problem documents (RFC 9457, "Problem Details for HTTP AP
 import re
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
-from core.contract.definition import Column
+from core.contract.columns import Column, integer_limits
+from core.contract.definition import Contract
 from core.contract.rows import (
     ID_PATTERN,
     MAX_CATEGORY_CHARACTERS,
     MAX_ID_CHARACTERS,
     MAX_TEXT_CHARACTERS,
-    integer_limits,
 )
 from core.errors import ContractError
-
-if TYPE_CHECKING:
-    from core.contract.definition import Contract
 
 Auth = Literal["iam", "api_key", "open"]
 
@@ -47,7 +44,7 @@ _STATUSES = {
 
 
 def describe_api(
-    contract: "Contract",
+    contract: Contract,
     *,
     title: str = "Predictions",
     version: str = "1",
@@ -175,7 +172,7 @@ def _security(auth: Auth) -> list[str]:
     return [] if auth == "open" else [auth]
 
 
-def row_schema(contract: "Contract", example: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def row_schema(contract: Contract, example: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Describe one row of the contract as a JSON Schema."""
     required = [column.name for column in contract.columns if not column.missing]
     return {
@@ -238,7 +235,7 @@ def _any_case(word: str) -> str:
 
 
 def _schemas(
-    contract: "Contract", max_rows: int, example: Mapping[str, Any] | None
+    contract: Contract, max_rows: int, example: Mapping[str, Any] | None
 ) -> dict[str, Any]:
     identifier = {
         "type": "string",
@@ -387,7 +384,7 @@ _PROBLEM = {
 }
 
 
-def _prediction_schema(contract: "Contract") -> dict[str, Any]:
+def _prediction_schema(contract: Contract) -> dict[str, Any]:
     properties: dict[str, Any] = {"id": {"type": "string"}}
     if contract.is_classification:
         answer = "label"
@@ -418,7 +415,7 @@ def _prediction_schema(contract: "Contract") -> dict[str, Any]:
     return {"type": "object", "required": ["id", answer], "properties": properties}
 
 
-def _label_value(contract: "Contract") -> dict[str, Any]:
+def _label_value(contract: Contract) -> dict[str, Any]:
     if contract.task == "regression":
         return {"type": "number"}
     names = list(contract.label_names)
@@ -428,14 +425,14 @@ def _label_value(contract: "Contract") -> dict[str, Any]:
     return {"enum": [*names, *unique.values()]}
 
 
-def _is_label(contract: "Contract", value: int | bool) -> bool:
+def _is_label(contract: Contract, value: int | bool) -> bool:
     with suppress(ContractError):
         contract.parse_label(value)
         return True
     return False
 
 
-def _predict_summary(contract: "Contract") -> str:
+def _predict_summary(contract: Contract) -> str:
     what = {
         "binary": f"Predict {contract.target}: {' or '.join(contract.classes)}.",
         "multiclass": f"Predict {contract.target}, one of {len(contract.classes)} classes.",

@@ -5,15 +5,13 @@ needed, which saves a Lambda half of what `import pydantic` costs at a cold star
 """
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypedDict, cast
+from typing import Any, TypedDict, cast
 
 from pydantic_core import SchemaValidator, ValidationError, core_schema
 
-from core.contract.definition import LARGEST_INTEGER, Column
+from core.contract.columns import LARGEST_INTEGER, Column, integer_limits
+from core.contract.definition import Contract
 from core.errors import ContractError, Problem
-
-if TYPE_CHECKING:
-    from core.contract.definition import Contract
 
 MAX_TEXT_CHARACTERS = 10_000
 MAX_CATEGORY_CHARACTERS = 1_000
@@ -57,7 +55,7 @@ class RowAdapter:
     the value of a sensitive column.
     """
 
-    def __init__(self, contract: "Contract", max_rows: int | None = None) -> None:
+    def __init__(self, contract: Contract, max_rows: int | None = None) -> None:
         """Compile the contract's schema; a request may hold 1 to `max_rows` rows."""
         self.contract = contract
         self.max_rows = max_rows
@@ -297,13 +295,6 @@ def _label_schema() -> core_schema.CoreSchema:
         custom_error_type="label",
         custom_error_message="a label is text, a number or a boolean",
     )
-
-
-def integer_limits(column: Column) -> tuple[int, int]:
-    """Give the least and the largest whole number that a column accepts."""
-    low = -LARGEST_INTEGER if column.min is None else max(-LARGEST_INTEGER, -int(-column.min // 1))
-    high = LARGEST_INTEGER if column.max is None else min(LARGEST_INTEGER, int(column.max // 1))
-    return low, high
 
 
 def _describe(kind: str, column: Column, value: Any, context: dict[str, Any]) -> tuple[str, str]:

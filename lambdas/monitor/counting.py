@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,49 +21,10 @@ from lambdas.monitor.captures import Capture, Row, hash_text, read_captures
 from lambdas.monitor.models import Model, Models
 from lambdas.monitor.names import Names
 from lambdas.monitor.quality import estimate_confidence
-
-Record = dict[str, Any]
+from lambdas.monitor.storage import Entry, Record, Source, dump, names_key
 
 SKEW_MS = 5 * 60 * 1000
 BATCH_ROWS = 5_000
-SUMMARIES = "monitor/summaries/"
-
-
-class Entry(NamedTuple):
-    """An object of the bucket."""
-
-    key: str
-    size: int
-    tag: str
-
-    @property
-    def summary(self) -> str:
-        """Name the object that holds this one's counts."""
-        return f"{SUMMARIES}{self.key}.{self.tag[:8]}.json"
-
-    @property
-    def summary_without_repeats(self) -> str:
-        """Name the counts that leave out rows of other objects, where others had counted them."""
-        return f"{SUMMARIES}{self.key}.{self.tag[:8]}.without-repeats.json"
-
-
-class Source(Protocol):
-    """The part of the bucket that counting needs."""
-
-    def list(self, prefix: str, after: str = "") -> Sequence[Entry]:
-        """Return the objects whose keys start with `prefix` and sort after `after`."""
-
-    def read(self, key: str) -> bytes | None:
-        """Return an object, or nothing when there is none."""
-
-    def stream(self, key: str) -> Iterator[bytes]:
-        """Yield an object in chunks."""
-
-    def write(self, key: str, body: bytes, content_type: str = ...) -> None:
-        """Write an object."""
-
-    def write_new(self, key: str, body: bytes) -> bool:
-        """Write an object unless there is one; says if it was written."""
 
 
 class Counted(NamedTuple):
@@ -101,15 +62,8 @@ def count_object(
             skewed += len(capture.rows)
             time = now
         part = counts.setdefault((capture.run, time // window_ms), _Part(model))
-        kept: list[Row] = []
-        for row in capture.rows:
-            name = hash_text(capture.request, row.prediction)
-            if name in known:
-                duplicates += 1
-                continue
-            known.add(name)
-            names.append((name, hash_text(row.prediction)))
-            kept.append(row)
+        kept = _keep_unknown(capture, known, names)
+        duplicates += len(capture.rows) - len(kept)
         try:
             part.add(capture, kept)
         except DriftlessError as error:
@@ -137,10 +91,23 @@ def count_object(
     return Counted(summary, np.array(names, dtype=np.uint64).reshape(-1, 2))
 
 
+def _keep_unknown(capture: Capture, known: Names, names: list[tuple[int, int]]) -> list[Row]:
+    """Give the rows that are not known yet; adds them to the known, and both names to `names`."""
+    kept: list[Row] = []
+    for row in capture.rows:
+        name = hash_text(capture.request, row.prediction)
+        if name in known:
+            continue
+        known.add(name)
+        names.append((name, hash_text(row.prediction)))
+        kept.append(row)
+    return kept
+
+
 def count_batch(
     entries: Iterable[Entry], source: Source, models: Models, *, window_ms: int, now: int
 ) -> int:
-    """Count the objects of a batch that nobody has counted; gives how many those were.
+    """Count the objects of a batch that have no summary yet; gives how many those were.
 
     A worker that died left whole summaries, which the next one passes over. Of two that count the
     same object at once the first to write counts. A row that another object holds as well is
@@ -168,21 +135,6 @@ def make_batches(entries: Sequence[Entry], batch_bytes: float) -> list[list[Entr
         batches[-1].append(entry)
         room -= entry.size
     return batches
-
-
-def names_key(key: str) -> str:
-    """Name the object that holds the hashed names of a captured object's rows."""
-    return f"monitor/names/{key}.u64"
-
-
-def read_names(raw: bytes | None) -> NDArray[np.uint64]:
-    """Read the names of rows (n, 2): of request and prediction, and of the prediction alone."""
-    return np.frombuffer(raw or b"", dtype=np.uint64).reshape(-1, 2)
-
-
-def dump(document: object) -> bytes:
-    """Write JSON as the monitor keeps it."""
-    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def _plain(value: Any) -> Any:

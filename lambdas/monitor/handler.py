@@ -6,10 +6,10 @@ from datetime import datetime
 from typing import Any
 
 from core.errors import DriftlessError
-from lambdas.monitor.counting import Entry
 from lambdas.monitor.env import Environment
 from lambdas.monitor.ports import Bucket, EventBus, Log, Stopwatch, Topic
 from lambdas.monitor.service import Monitor, Ports
+from lambdas.monitor.storage import Entry
 
 RESERVE_SECONDS = 90.0
 """What a run keeps of its time for judging, reports and messages."""

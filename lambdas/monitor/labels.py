@@ -42,14 +42,7 @@ def read_labels(chunks: Iterator[bytes], now: int) -> Iterator[Label | None]:
     lines = text.splitlines()
     first = next((line for line in lines if line.strip()), "")
     if first.lstrip().startswith("{"):
-        for line in lines:
-            if line.strip():
-                try:
-                    document = json.loads(line)
-                except (ValueError, RecursionError):
-                    yield None
-                else:
-                    yield _label(document, now) if is_text(line, document) else None
+        yield from _read_json_lines(lines, now)
     elif first:
         reader = csv.DictReader(lines, delimiter=";" if ";" in first else ",")
         if not {"id", "value"} <= set(reader.fieldnames or ()):
@@ -62,6 +55,17 @@ def read_labels(chunks: Iterator[bytes], now: int) -> Iterator[Label | None]:
             yield None
     if not whole:
         yield None
+
+
+def _read_json_lines(lines: Sequence[str], now: int) -> Iterator[Label | None]:
+    for line in lines:
+        if line.strip():
+            try:
+                document = json.loads(line)
+            except (ValueError, RecursionError):
+                yield None
+            else:
+                yield _label(document, now) if is_text(line, document) else None
 
 
 def _label(document: Any, now: int) -> Label | None:

@@ -60,6 +60,14 @@ class Models:
             raise found
         return found
 
+    def find(self, run: str, note: Callable[[str], None]) -> Model | None:
+        """Read a run's bundle; None (and a note) where there is none that can be used."""
+        try:
+            return self.get(run)
+        except DriftlessError as error:
+            note(f"rows of run {run!r} are not judged: {error}")
+            return None
+
     def _open(self, run: str, prefix: str) -> Model:
         def fetch(name: str) -> bytes:
             found = self._read(prefix + name)

@@ -10,7 +10,7 @@ import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
 from core.errors import StorageError
-from lambdas.monitor.counting import Entry, Record
+from lambdas.monitor.storage import Entry, Record
 
 if TYPE_CHECKING:
     from mypy_boto3_events import EventBridgeClient

@@ -9,7 +9,7 @@ import orjson
 from core.answers import choose_answer, find_unseen, unseen_codes
 from core.bundle import MODEL, Bundle
 from core.contract import Column, Contract
-from core.contract.rows import LabelEntry
+from core.contract.rows import LabelEntry, RowAdapter
 from core.engine import Explanation, Header, TableEngine, load_engine, read_header
 from core.errors import ContractError, EngineError, Problem
 
@@ -61,10 +61,14 @@ class Model:
         self.version = version
         self.name = {"version": version, "run": run}
         self._bundle = bundle
-        self._options = {"auth": auth, "public_docs": public_docs, "max_rows": max_rows}
+        self._options: dict[str, Any] = {
+            "auth": auth,
+            "public_docs": public_docs,
+            "max_rows": max_rows,
+        }
         self.contract: Contract = bundle.contract()
         self.sensitive = frozenset(c.name for c in self.contract.columns if c.sensitive)
-        self._adapter = self.contract.row_adapter(max_rows)
+        self._adapter = RowAdapter(self.contract, max_rows)
         self._tables: TableEngine | None = None
         self._header: Header
         if open_engine is None:
@@ -142,7 +146,11 @@ class Model:
     def openapi(self, server: str) -> dict[str, Any]:
         """Return the OpenAPI document of the API at a server's URL."""
         if server not in self._documents:
-            self._documents[server] = self.contract.openapi(
+            # Rarely asked for, and large: a cold start need not wait for it.
+            from core.contract.openapi import describe_api
+
+            self._documents[server] = describe_api(
+                self.contract,
                 title=f"Predictions of {self.contract.target or self.contract.task}",
                 version=self.version,
                 description=f"Answered by the model of run {self.run}.",
@@ -185,7 +193,7 @@ def _write_explanation(explanation: Explanation) -> dict[str, Any]:
 
 
 def example_row(contract: Contract) -> dict[str, Any]:
-    """Make up a row that the contract accepts; it is nobody's data."""
+    """Make up a row that the contract accepts; it holds no real data."""
     return {column.name: _example_value(column) for column in contract.columns}
 
 

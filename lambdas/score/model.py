@@ -7,10 +7,11 @@ import numpy
 
 from core.answers import unseen_codes
 from core.bundle import MODEL, Bundle
+from core.contract.rows import RowAdapter
 from core.engine import Header, read_header
 from core.errors import ContractError, EngineError, Problem
+from lambdas.score.blocks import Block
 from lambdas.score.columns import Encoder, Matrix
-from lambdas.score.records import Block
 from lambdas.score.tables import open_tables
 
 # From encoded rows to outputs, row by row the numbers that `Contract.outputs` names.
@@ -44,7 +45,7 @@ class Model:
             raise EngineError("model.json and contract.json disagree on the encoded vector")
         self._engine = open_engine(bundle)
         self._encoder = Encoder(self.contract)
-        self._adapter = self.contract.row_adapter()
+        self._adapter = RowAdapter(self.contract)
         self._codes = unseen_codes(self.contract)
 
     def score(self, block: Block) -> Scored:

@@ -98,7 +98,7 @@ class Output:
         numbers: Matrix,
         unseen: Mapping[int, Sequence[str]],
     ) -> bytes:
-        """Weave the lines of columns of bytes; an object a row would take three times as long."""
+        """Write lines from columns of bytes; an object a row would take three times as long."""
         count, width = numbers.shape
         flat = orjson.dumps(numbers.ravel(), option=orjson.OPT_SERIALIZE_NUMPY)
         texts = flat[1:-1].split(b",")
@@ -115,7 +115,7 @@ class Output:
         for place, found in unseen.items():
             ends[place] = ends[place][:-2] + b',"unseen":' + orjson.dumps(found) + b"}\n"
         columns.append(ends)
-        woven: list[bytes] = [b""] * (count * len(columns))
+        pieces: list[bytes] = [b""] * (count * len(columns))
         for place, column in enumerate(columns):
-            woven[place :: len(columns)] = column
-        return b"".join(woven)
+            pieces[place :: len(columns)] = column
+        return b"".join(pieces)

@@ -10,9 +10,9 @@ import pyarrow.parquet as pq
 from core.contract import Contract
 from core.errors import DataError
 from core.scoring import Unit
+from lambdas.score.blocks import Part
 from lambdas.score.columns import Matrix, Values
-from lambdas.score.records import Part
-from lambdas.score.service import Found, Store
+from lambdas.score.storage import Found, Store
 
 READ_ROWS = 4096
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from core.errors import DataError
 from core.scoring import FORMATS, Format, Job, Unit, recognise, split_uri
-from lambdas.score.service import Found, Store
+from lambdas.score.storage import Found, Store
 
 # A gzipped object cannot be cut; larger ones would not fit a function's memory once unpacked.
 LARGEST_PACKED = 64 * 2**20

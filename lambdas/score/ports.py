@@ -9,7 +9,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from core.errors import DataError, StorageError
 from core.scoring import split_uri
-from lambdas.score.service import Found
+from lambdas.score.storage import Found
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

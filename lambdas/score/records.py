@@ -7,7 +7,7 @@ import itertools
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from operator import attrgetter
-from typing import Annotated, Any, BinaryIO, NamedTuple, cast
+from typing import Annotated, Any, BinaryIO, cast
 
 import msgspec
 import orjson
@@ -16,8 +16,8 @@ from core.contract import Column, Contract
 from core.contract.cells import BLANKS, MISSING, read_cell
 from core.errors import DataError, Problem
 from core.scoring import Job, Unit, split_uri
-from lambdas.score.columns import Values
-from lambdas.score.service import Found, Store
+from lambdas.score.blocks import Block, Part
+from lambdas.score.storage import Found, Store
 
 BLOCK_ROWS = 1024
 # Of JSON lines: with what is made of it, it stays in a core's cache.
@@ -29,40 +29,6 @@ LARGEST_LINE = 8 * 2**20
 LARGEST_UNPACKED = 2**30
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 SEPARATORS = (",", ";", "\t", "|")
-
-
-class Block(NamedTuple):
-    """Some rows with their numbers and ids, and the problems of what is no row.
-
-    Numbers count from 1 within the unit. `columns` holds the values of the model's columns, one a
-    row, for `lambdas.score.columns`, surely of their columns' types where `typed`; what it holds of
-    the rows at the places `odd` counts for nothing. `row` gives the row at a place, as it is to be
-    validated.
-    """
-
-    numbers: Sequence[int]
-    ids: list[str]
-    columns: Mapping[str, Values]
-    typed: bool
-    odd: Sequence[int]
-    row: Callable[[int], dict[str, Any]]
-    broken: list[tuple[int, Problem]]
-
-
-class Part(NamedTuple):
-    """A block as a format gives it: no numbers yet, rows with all of their members.
-
-    `named` has the rows' own ids, None for one without; `broken` the problems by the places that
-    the broken rows have among all `total` of them.
-    """
-
-    total: int
-    columns: Mapping[str, Values]
-    typed: bool
-    named: Sequence[Any] | None
-    odd: Sequence[int]
-    row: Callable[[int], dict[str, Any]]
-    broken: dict[int, Problem]
 
 
 class Reader:
@@ -115,7 +81,7 @@ class Reader:
             yield Block(numbers, ids, part.columns, part.typed, odd, self._strip(part.row), broken)
 
     def _find_odd(self, part: Part) -> Sequence[int]:
-        """Give every row of a table that has columns which nobody knows."""
+        """Give every row of a table that has unknown columns."""
         if self._known is not None or self._beside.issuperset(
             name for name in part.columns if name not in self._contract.column_names
         ):

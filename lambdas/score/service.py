@@ -4,12 +4,13 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from core.errors import Problem
 from core.scoring import Job, Receipt, Unit, split_uri
+from lambdas.score.storage import Store
 
 if TYPE_CHECKING:
     from lambdas.score.model import Model
@@ -17,42 +18,6 @@ if TYPE_CHECKING:
 MANIFEST_BYTES = 64 * 2**20
 LOOKS_AT_ONCE = 32
 _OUTPUT = re.compile(r"/\d{5}\.(csv|jsonl|parquet)$")
-
-
-class Found(NamedTuple):
-    """An object, as a listing names it."""
-
-    key: str
-    etag: str
-    size: int
-
-
-class Store(Protocol):
-    """Objects by URI; raises StorageError or DataError."""
-
-    def list(self, uri: str, after: str) -> Iterator[Found]:
-        """List the objects below a prefix whose keys come after one, in order."""
-        ...
-
-    def read(self, bucket: str, key: str, etag: str, start: int, end: int) -> bytes:
-        """Read bytes [start, end) of exactly this state of an object."""
-        ...
-
-    def get(self, uri: str) -> bytes:
-        """Read an object."""
-        ...
-
-    def find(self, uri: str) -> bytes | None:
-        """Read an object that may be absent."""
-        ...
-
-    def metadata(self, uri: str) -> Mapping[str, str] | None:
-        """Return an object's metadata, nothing where there is no object."""
-        ...
-
-    def put(self, uri: str, body: bytes, metadata: Mapping[str, str] | None = None) -> None:
-        """Write an object: all of it or nothing."""
-        ...
 
 
 def find_receipt(job: Job, unit: Unit, store: Store) -> Receipt | None:

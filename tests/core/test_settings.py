@@ -2,15 +2,17 @@
 
 import json
 import tomllib
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
 
-from core.contract import Contract
+from core.contract import Column, Contract
 from core.errors import ContractError, SettingsError
 from core.settings import METRICS, Settings, load_settings, read_settings, settings_schema
+from core.settings.sections import ColumnSettings
 
 ROOT = Path(__file__).parents[2]
 SMALL: dict[str, Any] = {
@@ -283,3 +285,14 @@ def test_the_metric_is_the_tasks_usual_one_unless_named() -> None:
     document: dict[str, Any] = {"project": {"name": "x"}, "problem": problem}
     assert read_settings(document).metric == "rmse"
     assert read_settings({**document, "training": {"metric": "r2"}}).metric == "r2"
+
+
+def test_a_column_of_the_file_has_the_keys_and_defaults_of_a_column_of_the_contract() -> None:
+    """The file's are documented and checked by pydantic, which predicting must not import."""
+    of_contract = {f.name: f.default for f in fields(Column) if f.name not in ("name", "type")}
+    of_file = {name: f.default for name, f in ColumnSettings.model_fields.items() if name != "type"}
+
+    assert list(of_file.items()) == list(of_contract.items())
+    assert ColumnSettings(type="number", min=0, unit="m").to_column("x") == Column(
+        "x", "number", unit="m", min=0
+    )

@@ -14,8 +14,8 @@ from core import bundle, drift
 from core.bundle import Manifest
 from core.contract import Column, Contract
 from core.errors import StorageError
-from lambdas.monitor.counting import Entry
 from lambdas.monitor.service import Monitor, Ports
+from lambdas.monitor.storage import Entry
 
 HOUR = 3_600_000
 START = 1_767_225_600_000  # 2026-01-01T00:00:00Z

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from lambdas.monitor.counting import SUMMARIES, Entry, make_batches
+from lambdas.monitor.counting import make_batches
+from lambdas.monitor.storage import SUMMARIES, Entry
 from tests.lambdas.monitor_world import HOUR, START, World, make_bundle, pack
 
 Waiting = dict[str, Any]

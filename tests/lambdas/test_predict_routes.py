@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.contract import Column, Contract
+from core.contract.rows import RowAdapter
 from core.errors import BundleError, StorageError
 from lambdas.predict.routes import MAX_BODY_BYTES, Api
 from lambdas.predict.service import MAX_EXPLAINED_ROWS, Model, example_row
@@ -648,4 +649,4 @@ def test_examples_fit_their_contract() -> None:
             Column("h", "number", max=-1),
         ),
     )
-    contract.parse(example_row(contract))
+    RowAdapter(contract).validate_rows([example_row(contract)])

@@ -18,12 +18,14 @@ from hypothesis import strategies as st
 
 from core.answers import choose_answer, find_unseen, unseen_codes
 from core.bundle import MODEL
+from core.contract.rows import RowAdapter
 from core.engine import load_engine
 from core.errors import DataError, StorageError
 from core.scoring import Job, Unit, split_uri
 from lambdas.score.model import Model
 from lambdas.score.planning import BLOCK_BYTES, plan
-from lambdas.score.service import Found, Store, finish, give_up, score
+from lambdas.score.service import finish, give_up, score
+from lambdas.score.storage import Found, Store
 from tests.lambdas.bundles import CONTRACT_OF_SHOP, MODEL_URI, bundle
 
 SOURCE, TARGET = "s3://bucket/batch/in/", "s3://bucket/batch/out/"
@@ -119,7 +121,7 @@ def answer_by_itself(row: dict[str, Any]) -> dict[str, Any]:
     """Answer one row of the shop as the API does, but for its id."""
     opened = bundle()
     contract, engine = opened.contract(), load_engine(opened.file(MODEL))
-    vector = contract.encode(contract.parse(row))
+    vector = contract.encode(RowAdapter(contract).validate_rows([row])[0])
     answer = choose_answer(engine.header, contract)("", engine.score(vector))
     unseen = find_unseen(unseen_codes(contract), vector)
     return {**answer, "unseen": unseen} if unseen else answer

@@ -14,7 +14,8 @@ from core.scoring import LARGEST_UNIT_BYTES, Job
 from lambdas.score import records
 from lambdas.score.model import Model
 from lambdas.score.planning import plan
-from lambdas.score.service import Found, score
+from lambdas.score.service import score
+from lambdas.score.storage import Found
 from tests.lambdas.bundles import bundle
 from tests.lambdas.test_score import (
     SOURCE,
@@ -47,9 +48,9 @@ def score_object(name: str, content: bytes, **changes: Any) -> tuple[dict[str, A
     [
         ("header.csv", HEADER, 0),
         ("header.csv", HEADER.rstrip(), 0),
-        ("header.csv.gz", gzip.compress(HEADER), 0),
+        ("header.csv.gz", gzip.compress(HEADER, mtime=0), 0),
         ("empty.csv", b"", 0),
-        ("empty.jsonl.gz", gzip.compress(b""), 0),
+        ("empty.jsonl.gz", gzip.compress(b"", mtime=0), 0),
         ("blank.csv", b"\n\r\n\n", 0),
         ("blank.jsonl", b"\n \r\n\n", 0),
         ("empty.parquet", as_parquet(ROWS, 0), 0),
@@ -57,13 +58,17 @@ def score_object(name: str, content: bytes, **changes: Any) -> tuple[dict[str, A
         ("late;.csv", b"\n\n" + as_csv(ROWS, ";"), 5),
         ("mark.csv", b"\xef\xbb\xbf" + as_csv(ROWS), 5),
         ("mark.jsonl", b"\xef\xbb\xbf" + as_json_lines(ROWS), 5),
-        ("mark.jsonl.gz", gzip.compress(b"\xef\xbb\xbf" + as_json_lines(ROWS)), 5),
-        ("mark.csv.gz", gzip.compress(b"\xef\xbb\xbf" + as_csv(ROWS)), 5),
+        ("mark.jsonl.gz", gzip.compress(b"\xef\xbb\xbf" + as_json_lines(ROWS), mtime=0), 5),
+        ("mark.csv.gz", gzip.compress(b"\xef\xbb\xbf" + as_csv(ROWS), mtime=0), 5),
         ("dos.csv", as_csv(ROWS).replace(b"\r\n", b"\n").replace(b"\n", b"\r\n"), 5),
         ("dos.jsonl", as_json_lines(ROWS).replace(b"\n", b"\r\n"), 5),
-        ("LOUD.CSV.GZ", gzip.compress(as_csv(ROWS)), 5),
-        ("members.csv.gz", gzip.compress(as_csv(ROWS)[:70]) + gzip.compress(as_csv(ROWS)[70:]), 5),
-        ("padded.csv.gz", gzip.compress(as_csv(ROWS)) + bytes(512), 5),
+        ("LOUD.CSV.GZ", gzip.compress(as_csv(ROWS), mtime=0), 5),
+        (
+            "members.csv.gz",
+            gzip.compress(as_csv(ROWS)[:70], mtime=0) + gzip.compress(as_csv(ROWS)[70:], mtime=0),
+            5,
+        ),
+        ("padded.csv.gz", gzip.compress(as_csv(ROWS), mtime=0) + bytes(512), 5),
         ("spaces + ümlaut%20?#.csv", as_csv(ROWS), 5),
     ],
 )

@@ -26,6 +26,7 @@ from core.answers import choose_answer, find_unseen, unseen_codes
 from core.bundle import MANIFEST, MODEL, Bundle, Manifest
 from core.contract import Column, Contract
 from core.contract.cells import read_cell
+from core.contract.rows import RowAdapter
 from core.engine import Header, decide, load_engine
 from core.errors import ContractError, Problem
 from core.scoring import Format, Unit
@@ -34,7 +35,7 @@ from lambdas.score.outputs import Output
 from lambdas.score.records import BYTE_ORDER_MARK, JsonLines
 from lambdas.score.service import score
 from lambdas.score.tables import Forest, Walk, open_tables
-from tests.core.test_engine import FEATURES, VECTOR, make_model, trees
+from tests.core.engine.models import FEATURES, VECTOR, make_model, trees
 from tests.lambdas.bundles import MODEL_URI, files, model_document, term
 from tests.lambdas.test_score import SOURCE, MemoryStore, as_csv, make_job
 
@@ -83,6 +84,7 @@ class Oracle:
         self._engine = load_engine(bundle.file(MODEL))
         self._answer = choose_answer(self._engine.header, self.contract)
         self._codes = unseen_codes(self.contract)
+        self.adapter = RowAdapter(self.contract)
 
     def decide(self, rows: Iterable[Any], ignore: bool) -> tuple[list[bytes], list[dict[str, Any]]]:
         """Give the output's lines, and the problems as they are noted."""
@@ -96,7 +98,7 @@ class Oracle:
             identifier = found.get(contract.id_column)
             row = {k: v for k, v in found.items() if (k in names if ignore else k not in beside)}
             try:
-                vector = contract.encode(contract.parse(row))
+                vector = contract.encode(self.adapter.validate_rows([row])[0])
             except ContractError as error:
                 refused += [{**p.to_dict(), "row": number} for p in error.problems]
                 continue

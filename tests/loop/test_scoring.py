@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from core.bundle import GOLDEN, MANIFEST, Manifest
+from core.contract.rows import RowAdapter
 from core.engine import load_engine
 from core.settings import load_settings
 from local.cloud import Cloud
@@ -40,7 +41,8 @@ def answers_of(rows: list[dict[str, Any]], base: float = -1.0) -> list[float]:
     """Give the probabilities of "yes" that the shop's model has for rows, one by one."""
     engine = load_engine(json.dumps(bundles.model_document(base=base)))
     contract = bundles.CONTRACT_OF_SHOP
-    return [engine.score(contract.encode(contract.parse(row)))[1] for row in rows]
+    accepted = RowAdapter(contract).validate_rows(rows)
+    return [engine.score(contract.encode(row))[1] for row in accepted]
 
 
 def shop_bundle(base: float = -1.0) -> dict[str, bytes]:

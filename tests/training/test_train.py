@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from core.bundle import Bundle
+from core.contract.rows import RowAdapter
 from core.drift import Baseline
 from core.engine import decide, load_engine
 from core.settings import METRICS, load_settings
@@ -50,7 +51,8 @@ def test_every_task_ends_in_a_whole_bundle(
     bundle.verify()
     assert set(bundle.names) == FILES
     contract, golden, evaluation = bundle.contract(), bundle.golden(), bundle.evaluation()
-    vectors = [contract.encode(contract.parse(row)) for row in golden["rows"]]
+    accepted = RowAdapter(contract).validate_rows(golden["rows"])
+    vectors = [contract.encode(row) for row in accepted]
     expected = np.asarray(golden["answers"])
     assert len(vectors) >= 10
     found = np.asarray(load_engine(bundle.file("model.json")).score_many(vectors))
@@ -77,7 +79,8 @@ def test_the_bundle_answers_what_scikit_learn_answers(
     rows[0]["colour"] = "violet"
     fresh.loc[0, "colour"] = "violet"
     engine = load_engine(bundle.file("model.json"))
-    found = np.asarray([engine.score(contract.encode(contract.parse(row))) for row in rows])
+    accepted = RowAdapter(contract).validate_rows(rows)
+    found = np.asarray([engine.score(contract.encode(row)) for row in accepted])
     with (
         (Path(str(tmp_path)) / "models")
         .joinpath(bundle.lineage()["run"], "model.joblib")
