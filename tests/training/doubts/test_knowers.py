@@ -71,6 +71,18 @@ def test_parts_of_the_target(random: np.random.Generator) -> None:
     assert names([*parts, noise], casual + registered + random.normal(scale=5, size=ROWS)) == []
 
 
+def test_two_columns_that_tell_together(random: np.random.Generator) -> None:
+    """The answer is whether one column exceeds the other: neither says much alone."""
+    before, change = random.normal(100, 30, ROWS), random.normal(0, 8, ROWS)
+    labels = (change > 2).astype(float)
+    pair = [number("before", before), number("after", before + change)]
+    assert names(
+        [*pair, number("noise", change + random.normal(0, 8, ROWS))], labels, "n", "y"
+    ) == ["together:before,after"]
+    blurred = (change + random.normal(0, 3, ROWS) > 2).astype(float)
+    assert names(pair, blurred, "n", "y") == []
+
+
 def encodings(labels: np.ndarray, groups: np.ndarray) -> dict[str, np.ndarray]:
     sizes = np.bincount(groups)
     sums = np.bincount(groups, weights=labels)
