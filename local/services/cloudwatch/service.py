@@ -1,0 +1,9 @@
+"""What the local cloud has of CloudWatch."""
+
+from __future__ import annotations
+
+from local.parts import Service
+from local.services.cloudwatch.metrics import Metrics
+from local.services.cloudwatch.resources import KINDS
+
+SERVICE = Service(parts={"metrics": Metrics}, kinds=KINDS)

@@ -1,0 +1,9 @@
+"""What the local cloud has of SNS."""
+
+from __future__ import annotations
+
+from local.parts import Service
+from local.services.sns.resources import KINDS
+from local.services.sns.rights import NEEDS
+
+SERVICE = Service(kinds=KINDS, needs=NEEDS)

@@ -1,0 +1,9 @@
+"""What the local cloud has of Systems Manager."""
+
+from __future__ import annotations
+
+from local.parts import Service
+from local.services.ssm.resources import KINDS
+from local.services.ssm.rights import NEEDS
+
+SERVICE = Service(kinds=KINDS, needs=NEEDS)
