@@ -65,7 +65,7 @@ class Cloud:
         self._clients: dict[str, Any] = {}
         self._lock = threading.Lock()
 
-    # What runs of the services is found by the names that they declare.
+    # The parts of the services, set at the start under the names that the services declare.
     identity: Identity
     stacks: Stacks
     functions: Functions
@@ -103,7 +103,7 @@ class Cloud:
         self.close()
 
     def _make_parts(self) -> list[Part]:
-        """Make what runs of each service; CloudFormation and IAM are handed what all declare."""
+        """Make the parts of each service; CloudFormation and IAM get what all services declare."""
         self._hold("identity", Identity(self, RIGHTS))
         self._hold("stacks", Stacks(self, KINDS))
         for service in SERVICES:
@@ -209,7 +209,7 @@ class Cloud:
         return self.gateway.urls()
 
     def state(self) -> dict[str, Any]:
-        """Describe what is running, for `ops` and for the curious."""
+        """Describe what is running."""
         return {
             "endpoint": self.endpoint,
             "apis": self.apis,

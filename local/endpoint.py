@@ -86,7 +86,7 @@ class _QuietHandler(MotoRequestHandler):
 
 
 class _Door:
-    """What every call passes first: our own few paths, then who is calling, then moto."""
+    """Answer the local cloud's own paths; check the caller of every other request; call moto."""
 
     def __init__(self, cloud: EndpointHost, moto_app: DomainDispatcherApplication) -> None:
         self._cloud = cloud
@@ -132,7 +132,7 @@ class _Door:
 def _refuse(
     message: str, service: str, environ: dict[str, Any], start_response: StartResponse
 ) -> list[bytes]:
-    """Answer that a call is not allowed, in the service's own way of saying so."""
+    """Refuse a call in the format of its service's errors."""
     form = environ.get("CONTENT_TYPE", "").startswith("application/x-www-form-urlencoded")
     if service == "s3" or form:
         error = f"<Error><Code>AccessDenied</Code><Message>{escape(message)}</Message></Error>"

@@ -165,7 +165,7 @@ class Host(Protocol):
 
     @property
     def api_port(self) -> int:
-        """Port wished for the first REST API, 0 for any."""
+        """Preferred port of the first REST API, 0 for any."""
 
     @property
     def processes(self) -> int:
@@ -197,7 +197,7 @@ class Host(Protocol):
 
     @property
     def codedeploy(self) -> TrafficShifts:
-        """What moves aliases."""
+        """Traffic shifts between function versions."""
 
     @property
     def jobs(self) -> Jobs:

@@ -38,4 +38,4 @@ class Service:
     needs: Mapping[str, Judge] = field(default_factory=dict)
     """What each call must be allowed, by `service:Operation`, or `service:*` for all of them."""
     readers: Mapping[str, Reader] = field(default_factory=dict)
-    """How calls are read that name their operation in a way of their own, by service."""
+    """How calls are read, for services with a request format of their own."""

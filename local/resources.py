@@ -103,7 +103,7 @@ class Order:
         return answer
 
     def discard(self, service: str, operation: str, /, **parameters: Any) -> None:
-        """Call a deleting API; that the thing is gone already is as good."""
+        """Call a deleting API; a resource that is gone already is no error."""
         try:
             self.call(service, operation, **parameters)
         except ResourceError as error:
@@ -130,6 +130,11 @@ class Kind(ABC):
         """Bring the resource from `order.previous` to `order.properties`."""
         raise ResourceError(f"{self.type} cannot be updated in place by the local cloud")
 
+    def remake(self, order: Order) -> Made:
+        """Delete the resource and make it anew under its name, where the API has no update."""
+        self.delete(order)
+        return self.create(order)
+
     @abstractmethod
     def delete(self, order: Order) -> None:
         """Delete the resource."""
@@ -144,10 +149,10 @@ class NamedKind(Kind):
     service: ClassVar[str]
     created_by: ClassVar[str]
     deleted_by: ClassVar[str]
-    # The template's property with the wished name, and the API's parameter for it, if another.
+    # The template's property for the name, and the API's parameter if it is called otherwise.
     name_property: ClassVar[str]
     name_parameter: ClassVar[str] = ""
-    # The longest name that is made up where none is wished.
+    # The longest name that is generated where the template gives none.
     name_limit: ClassVar[int] = 64
 
     def create(self, order: Order) -> Made:

@@ -81,7 +81,7 @@ class Api:
             raise Refused("MISSING_AUTHENTICATION_TOKEN")
         route, path_parameters = found
         request.route = route
-        # Before the signature is checked: what is over the limit was not kept.
+        # Checked before the signature: the listener does not keep a body over the limit.
         if len(request.body) > MAX_BODY_BYTES:
             raise Refused("REQUEST_TOO_LARGE")
         if route.authorization == "AWS_IAM":
@@ -180,7 +180,7 @@ class Api:
         return Answer(status, headers, body)
 
     def _record(self, request: Request, stage: Any, name: str, answer: Answer) -> None:
-        # A duration is real, whatever the rate of the clock: alarms on latency mean it.
+        # Durations are measured in real time, whatever the clock's rate: latency alarms need that.
         seconds = time.monotonic() - request.began
         settings = stage.access_log_settings or {}
         if settings.get("destinationArn") and settings.get("format"):

@@ -38,7 +38,7 @@ class Gateway(Part):
         return apigateway_backends[self._cloud.account][self._cloud.region]
 
     def add(self, api_id: str) -> None:
-        """Start the listener of an API; the first one takes the wished port."""
+        """Start the listener of an API; the first one takes the preferred port."""
         with self._lock:
             port, self._port = self._port, 0
             self._listeners[api_id] = Listener(Api(self._cloud, self, api_id), port)

@@ -46,7 +46,7 @@ class _Handler(BaseHTTPRequestHandler):
         length = int(self.headers.get("Content-Length") or 0)
         started = self.api.clock.now()
         if length > MAX_BODY_BYTES:
-            # Only what is over the limit is not kept: the refusal is the same.
+            # Read and drop the body: it is refused for its size alone.
             left = length
             while left > 0 and (chunk := self.rfile.read(min(left, 1 << 20))):
                 left -= len(chunk)

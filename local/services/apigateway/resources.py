@@ -78,25 +78,50 @@ class RestApi(Kind):
         order.discard("apigateway", "DeleteRestApi", restApiId=order.physical_id)
 
 
-class Resource(Kind):
+class IdentifiedKind(Kind):
+    """A type whose resources have an id that API Gateway gives them."""
+
+    noun: ClassVar[str]
+    # The API's parameter for the id, and the attribute under which Fn::GetAtt finds it.
+    id_parameter: ClassVar[str]
+    id_attribute: ClassVar[str]
+
+    def create(self, order: Order) -> Made:
+        """Create the resource."""
+        answer = order.call("apigateway", f"Create{self.noun}", **self.parameters(order))
+        return Made(answer["id"], {self.id_attribute: answer["id"]})
+
+    def parameters(self, order: Order) -> dict[str, Any]:
+        """Return what the creating call is given."""
+        return order.rest()
+
+    def update(self, order: Order) -> Made:
+        """Change what can be changed in place."""
+        operations = self.changes(order)
+        if operations:
+            order.call(
+                "apigateway", f"Update{self.noun}", **self._where(order), patchOperations=operations
+            )
+        return Made(order.physical_id, order.attributes)
+
+    def changes(self, order: Order) -> list[dict[str, str]]:
+        """Return the patch operations that bring the resource up to date."""
+        return []
+
+    def delete(self, order: Order) -> None:
+        """Delete the resource."""
+        order.discard("apigateway", f"Delete{self.noun}", **self._where(order))
+
+    def _where(self, order: Order) -> dict[str, Any]:
+        return {**order.given("RestApiId"), self.id_parameter: order.physical_id}
+
+
+class Resource(IdentifiedKind):
     """AWS::ApiGateway::Resource: one part of a path."""
 
     type = "AWS::ApiGateway::Resource"
     create_only = frozenset({"RestApiId", "ParentId", "PathPart"})
-
-    def create(self, order: Order) -> Made:
-        """Create the part."""
-        answer = order.call("apigateway", "CreateResource", **order.properties)
-        return Made(answer["id"], {"ResourceId": answer["id"]})
-
-    def delete(self, order: Order) -> None:
-        """Delete the part."""
-        order.discard(
-            "apigateway",
-            "DeleteResource",
-            restApiId=order["RestApiId"],
-            resourceId=order.physical_id,
-        )
+    noun, id_parameter, id_attribute = "Resource", "resourceId", "ResourceId"
 
 
 class Method(Kind):
@@ -144,10 +169,7 @@ class Method(Kind):
                 order.call("apigateway", "PutIntegrationResponse", **where, **response)
         return Made(f"{order['RestApiId']}|{order['ResourceId']}|{order['HttpMethod']}")
 
-    def update(self, order: Order) -> Made:
-        """Put the method anew."""
-        self.delete(order)
-        return self.create(order)
+    update = Kind.remake
 
     def delete(self, order: Order) -> None:
         """Delete the method."""
@@ -174,10 +196,7 @@ class Model(Kind):
         )
         return Made(name)
 
-    def update(self, order: Order) -> Made:
-        """Make the model anew under its name."""
-        self.delete(order)
-        return self.create(order)
+    update = Kind.remake
 
     def delete(self, order: Order) -> None:
         """Delete the model."""
@@ -186,45 +205,24 @@ class Model(Kind):
         )
 
 
-class RequestValidator(Kind):
+class RequestValidator(IdentifiedKind):
     """AWS::ApiGateway::RequestValidator."""
 
     type = "AWS::ApiGateway::RequestValidator"
     create_only = frozenset({"RestApiId", "Name"})
+    noun, id_parameter = "RequestValidator", "requestValidatorId"
+    id_attribute = "RequestValidatorId"
 
-    def create(self, order: Order) -> Made:
-        """Create the validator."""
-        answer = order.call(
-            "apigateway",
-            "CreateRequestValidator",
-            name=order.get("Name") or order.name(128),
-            **order.rest("Name"),
-        )
-        return Made(answer["id"], {"RequestValidatorId": answer["id"]})
+    def parameters(self, order: Order) -> dict[str, Any]:
+        """Return the validator with a name, made up where none is given."""
+        return {"Name": order.name(128)} | order.rest()
 
-    def update(self, order: Order) -> Made:
+    def changes(self, order: Order) -> list[dict[str, str]]:
         """Change what is validated."""
-        operations = [
+        return [
             _replace(f"/{name[0].lower()}{name[1:]}", order.get(name, False))
             for name in ("ValidateRequestBody", "ValidateRequestParameters")
         ]
-        order.call(
-            "apigateway",
-            "UpdateRequestValidator",
-            restApiId=order["RestApiId"],
-            requestValidatorId=order.physical_id,
-            patchOperations=operations,
-        )
-        return Made(order.physical_id, order.attributes)
-
-    def delete(self, order: Order) -> None:
-        """Delete the validator."""
-        order.discard(
-            "apigateway",
-            "DeleteRequestValidator",
-            restApiId=order["RestApiId"],
-            requestValidatorId=order.physical_id,
-        )
 
 
 class GatewayResponse(Kind):
@@ -248,35 +246,22 @@ class GatewayResponse(Kind):
         )
 
 
-class Deployment(Kind):
-    """AWS::ApiGateway::Deployment: a snapshot of the API, which a stage serves."""
+class Deployment(IdentifiedKind):
+    """AWS::ApiGateway::Deployment: a snapshot of the API, which a stage serves and keeps."""
 
     type = "AWS::ApiGateway::Deployment"
     create_only = frozenset({"RestApiId", "DeploymentCanarySettings"})
+    noun, id_parameter, id_attribute = "Deployment", "deploymentId", "DeploymentId"
 
     def create(self, order: Order) -> Made:
         """Take the snapshot."""
-        answer = order.call(
-            "apigateway",
-            "CreateDeployment",
-            **order.given("RestApiId", "Description"),
-            **order.given("StageName", variables="StageVariables"),
-        )
-        order.cloud.part(Gateway).snapshot(order["RestApiId"], answer["id"])
-        return Made(answer["id"], {"DeploymentId": answer["id"]})
+        made = super().create(order)
+        order.cloud.part(Gateway).snapshot(order["RestApiId"], made.physical_id)
+        return made
 
-    def update(self, order: Order) -> Made:
-        """Keep the snapshot; only its description can change."""
-        return Made(order.physical_id, order.attributes)
-
-    def delete(self, order: Order) -> None:
-        """Delete the snapshot."""
-        order.discard(
-            "apigateway",
-            "DeleteDeployment",
-            restApiId=order["RestApiId"],
-            deploymentId=order.physical_id,
-        )
+    def parameters(self, order: Order) -> dict[str, Any]:
+        """Return the API, and the stage where one is made at the same time."""
+        return order.given("RestApiId", "Description", "StageName", variables="StageVariables")
 
 
 class Stage(Kind):
@@ -372,58 +357,38 @@ class Account(Kind):
         """Leave the account's setting, as CloudFormation does."""
 
 
-class ApiKey(Kind):
+class ApiKey(IdentifiedKind):
     """AWS::ApiGateway::ApiKey."""
 
     type = "AWS::ApiGateway::ApiKey"
     create_only = frozenset({"Name", "Value", "GenerateDistinctId"})
+    noun, id_parameter, id_attribute = "ApiKey", "apiKey", "APIKeyId"
 
-    def create(self, order: Order) -> Made:
-        """Create the key."""
-        answer = order.call(
-            "apigateway",
-            "CreateApiKey",
-            name=order.get("Name") or order.name(),
-            **order.rest("Name", "Tags"),
-            tags=order.get("Tags"),
-        )
-        return Made(answer["id"], {"APIKeyId": answer["id"]})
+    def parameters(self, order: Order) -> dict[str, Any]:
+        """Return the key with a name, made up where none is given."""
+        return {"Name": order.name()} | order.rest()
 
-    def update(self, order: Order) -> Made:
+    def changes(self, order: Order) -> list[dict[str, str]]:
         """Change description and whether the key is enabled."""
-        operations = [
+        return [
             _replace(f"/{name.lower()}", order[name])
             for name in ("Description", "Enabled")
             if name in order.properties
         ]
-        order.call(
-            "apigateway", "UpdateApiKey", apiKey=order.physical_id, patchOperations=operations
-        )
-        return Made(order.physical_id, order.attributes)
-
-    def delete(self, order: Order) -> None:
-        """Delete the key."""
-        order.discard("apigateway", "DeleteApiKey", apiKey=order.physical_id)
 
 
-class UsagePlan(Kind):
+class UsagePlan(IdentifiedKind):
     """AWS::ApiGateway::UsagePlan."""
 
     type = "AWS::ApiGateway::UsagePlan"
     create_only = frozenset({"ApiStages"})
+    noun, id_parameter, id_attribute = "UsagePlan", "usagePlanId", "Id"
 
-    def create(self, order: Order) -> Made:
-        """Create the plan."""
-        answer = order.call(
-            "apigateway",
-            "CreateUsagePlan",
-            name=order.get("UsagePlanName") or order.name(),
-            **order.rest("UsagePlanName", "Tags"),
-            tags=order.get("Tags"),
-        )
-        return Made(answer["id"], {"Id": answer["id"]})
+    def parameters(self, order: Order) -> dict[str, Any]:
+        """Return the plan with a name, made up where none is given."""
+        return {"Name": order.get("UsagePlanName") or order.name(), **order.rest("UsagePlanName")}
 
-    def update(self, order: Order) -> Made:
+    def changes(self, order: Order) -> list[dict[str, str]]:
         """Change name, description, throttle and quota."""
         operations = [_replace("/name", order.get("UsagePlanName", order.physical_id))]
         operations.append(_replace("/description", order.get("Description", "")))
@@ -439,17 +404,7 @@ class UsagePlan(Kind):
                     path = f"/{group.lower()}/{name[0].lower()}{name[1:]}"
                     value = int(float(wanted[name])) if group == "Throttle" else wanted[name]
                     operations.append(_replace(path, value))
-        order.call(
-            "apigateway",
-            "UpdateUsagePlan",
-            usagePlanId=order.physical_id,
-            patchOperations=operations,
-        )
-        return Made(order.physical_id, order.attributes)
-
-    def delete(self, order: Order) -> None:
-        """Delete the plan."""
-        order.discard("apigateway", "DeleteUsagePlan", usagePlanId=order.physical_id)
+        return operations
 
 
 class UsagePlanKey(Kind):

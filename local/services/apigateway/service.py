@@ -1,4 +1,4 @@
-"""What the local cloud has of API Gateway."""
+"""What the folder of API Gateway declares to the local cloud."""
 
 from __future__ import annotations
 

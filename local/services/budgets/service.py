@@ -1,4 +1,4 @@
-"""What the local cloud has of AWS Budgets."""
+"""What the folder of AWS Budgets declares to the local cloud."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ class Engine:
         self._lock = lock
 
     def mark(self, stack: Stack, status: str, reason: str = "") -> None:
-        """Put a stack into a status; record it and tell of it."""
+        """Set a stack's status, record it and emit its event."""
         stack.status, stack.reason = status, reason
         self._record(stack, stack.name, stack.id, "AWS::CloudFormation::Stack", status, reason)
         detail = {

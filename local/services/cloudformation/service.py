@@ -1,4 +1,4 @@
-"""What the local cloud has of CloudFormation; `Stacks` is handed what all services declare."""
+"""What the folder of CloudFormation declares to the local cloud."""
 
 from __future__ import annotations
 

@@ -139,7 +139,7 @@ class AlarmEvaluator:
                 low = low or few
         pending = [query for query in queries if query.expression]
         while pending:
-            # An expression may name others: take each as soon as what it names is there.
+            # An expression may refer to others: evaluate each once those are known.
             names = {query.id for query in pending}
             ready = [
                 q for q in pending if not names & set(re.findall(r"\b[a-z]\w*\b", q.expression))

@@ -43,8 +43,8 @@ def judge_breaches(
         return "OK"
     if missing == "ignore":
         return None
-    # All that is there breaches, but it is less than needed: alarm only if the oldest of it is as
-    # old as the points that are needed, so that an alarm does not start too early.
+    # All points breach, but there are fewer than needed: alarm only if the oldest point is as old
+    # as the points that are needed, so that an alarm does not start too early.
     return "ALARM" if max(real) + 1 >= needed else None
 
 

@@ -19,7 +19,7 @@ def name_series(namespace: str, name: str, dimensions: Mapping[str, str]) -> Ser
 
 
 class SeriesStore:
-    """Keep metric values by series; the older half goes where there are too many."""
+    """Keep metric values by series; drop the older half of a series that grows too long."""
 
     def __init__(self) -> None:
         self._lock = threading.RLock()

@@ -1,4 +1,4 @@
-"""What the local cloud has of CloudWatch."""
+"""What the folder of CloudWatch declares to the local cloud."""
 
 from __future__ import annotations
 

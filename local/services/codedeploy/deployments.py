@@ -1,4 +1,4 @@
-"""CodeDeploy for Lambda: hooks before and after, weights over time, alarms, and the way back.
+"""CodeDeploy for Lambda: hooks, traffic weights over time, alarms, rollback.
 
 moto keeps applications, groups and deployments as records; what makes a deployment move is here.
 """
@@ -186,16 +186,16 @@ class CodeDeploy(Part):
         record = self._backend().deployments[answer["deploymentId"]]
         record.status, record.creator = "InProgress", "CloudFormation"
         record.create_time = record.start_time = self._now()
-        self._tell(record)
+        self._emit(record)
         return record
 
     def _finish(self, record: Any, status: str, reason: str) -> None:
         record.status, record.complete_time = status, self._now()
         if reason:
             record.deployment_status_messages.append(reason)
-        self._tell(record)
+        self._emit(record)
 
-    def _tell(self, record: Any) -> None:
+    def _emit(self, record: Any) -> None:
         state = {"InProgress": "START", "Succeeded": "SUCCESS", "Failed": "FAILURE"}
         region, account = self._cloud.region, self._cloud.account
         self._cloud.events.emit(

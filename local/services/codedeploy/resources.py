@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from local.resources import Kind, Made, NamedKind, Order
+from local.resources import Kind, NamedKind, Order
 
 
 class Application(NamedKind):
@@ -28,10 +28,7 @@ class DeploymentGroup(NamedKind):
     service, created_by, deleted_by = "codedeploy", "CreateDeploymentGroup", "DeleteDeploymentGroup"
     name_property, name_limit = "DeploymentGroupName", 100
 
-    def update(self, order: Order) -> Made:
-        """Make the group anew under its name: moto has no UpdateDeploymentGroup."""
-        self.delete(order)
-        return self.create(order)
+    update = Kind.remake  # moto has no UpdateDeploymentGroup
 
     def target(self, order: Order) -> dict[str, Any]:
         """Name the group to delete, and its application."""

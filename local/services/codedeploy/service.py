@@ -1,4 +1,4 @@
-"""What the local cloud has of CodeDeploy."""
+"""What the folder of CodeDeploy declares to the local cloud."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the local cloud has of ECR."""
+"""What the folder of ECR declares to the local cloud."""
 
 from __future__ import annotations
 

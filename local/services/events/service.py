@@ -1,4 +1,4 @@
-"""What the local cloud has of EventBridge."""
+"""What the folder of EventBridge declares to the local cloud."""
 
 from __future__ import annotations
 

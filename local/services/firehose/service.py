@@ -1,4 +1,4 @@
-"""What the local cloud has of Amazon Data Firehose."""
+"""What the folder of Firehose declares to the local cloud."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ from local.rights import Judge, on
 
 NEEDS: dict[str, Judge] = {
     "sts:AssumeRole": on(lambda call: call.text("RoleArn")),
-    # Anybody may ask who they are.
+    # These need no permission.
     "sts:GetCallerIdentity": lambda call: [],
     "sts:GetSessionToken": lambda call: [],
 }

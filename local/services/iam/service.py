@@ -1,4 +1,4 @@
-"""What the local cloud has of IAM and STS; `Identity` is handed what all services declare."""
+"""What the folder of IAM and STS declares to the local cloud."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the local cloud has of KMS."""
+"""What the folder of KMS declares to the local cloud."""
 
 from __future__ import annotations
 

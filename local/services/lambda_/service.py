@@ -1,4 +1,4 @@
-"""What the local cloud has of Lambda."""
+"""What the folder of Lambda declares to the local cloud."""
 
 from __future__ import annotations
 

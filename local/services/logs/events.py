@@ -68,7 +68,7 @@ class Logs(Part):
     def write(self, group: str, stream: str, events: Iterable[tuple[int, str]]) -> None:
         """Write lines (epoch ms, text); make the group and the stream where they are missing.
 
-        The group is asked directly: moto's API refuses what its own clock takes for the future.
+        The lines go to moto's log group directly: its API refuses times after the real present.
         """
         backend = logs_backends[self._cloud.account][self._cloud.region]
         with self._lock:

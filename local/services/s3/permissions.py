@@ -22,7 +22,7 @@ class BucketPolicies(Part):
                 return PermissionResult.NEUTRAL
             if decide(json.loads(bucket.policy), action, resource, SECURE) == "Deny":
                 return PermissionResult.DENIED
-            # A grant to somebody is no grant to everybody, which is what moto takes it for.
+            # moto would take an Allow for one principal as an Allow for everyone.
             return PermissionResult.NEUTRAL
 
         self._seams.replace(FakeBucket, "get_permission", get_permission)

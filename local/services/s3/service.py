@@ -1,4 +1,4 @@
-"""What the local cloud has of S3."""
+"""What the folder of S3 declares to the local cloud."""
 
 from __future__ import annotations
 

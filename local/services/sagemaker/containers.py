@@ -19,7 +19,7 @@ from typing import Any
 ROOT = "/opt/ml"
 HOST = "algo-1"
 GROUP = "homogeneousCluster"
-# What of the machine's own environment a container would have in its place.
+# Variables of this machine that are passed on to the script.
 INHERITED = ("HOME", "LANG", "LC_ALL", "PATH", "SYSTEMROOT", "TMPDIR", "TZ")
 
 

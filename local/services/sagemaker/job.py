@@ -13,7 +13,7 @@ from typing import Any
 from local.services.sagemaker.containers import Container
 
 LOG_GROUP = "/aws/sagemaker/TrainingJobs"
-# SageMaker grants a stopped job 120 seconds between SIGTERM and SIGKILL; a laptop's user less.
+# SageMaker waits 120 seconds between SIGTERM and SIGKILL; here the wait is shorter.
 GRACE_SECONDS = 10.0
 
 

@@ -16,7 +16,7 @@ from local.services.sagemaker.job import plain
 
 
 class Registry(Part):
-    """Delete groups and packages, keep what an update leaves out, and tell of each change."""
+    """Delete groups and packages, keep what an update omits, emit an event for each change."""
 
     def start(self) -> None:
         """Add what is lacking, and stamp by the cloud's clock."""

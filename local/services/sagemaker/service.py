@@ -1,4 +1,4 @@
-"""What the local cloud has of SageMaker."""
+"""What the folder of SageMaker declares to the local cloud."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ Turn = Callable[[Job, str, str], None]
 class Training:
     """Run training jobs to their ends.
 
-    `turn` is told of each secondary status, each watcher of each line that a script writes.
+    `turn` is called with each secondary status, each watcher with each line of a script's output.
     """
 
     def __init__(self, cloud: Host, turn: Turn, watchers: Sequence[Watcher]) -> None:

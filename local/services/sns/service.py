@@ -1,4 +1,4 @@
-"""What the local cloud has of SNS."""
+"""What the folder of SNS declares to the local cloud."""
 
 from __future__ import annotations
 

@@ -207,7 +207,7 @@ def record_of(message: Mapping[str, Any], queue_arn: str, region: str) -> dict[s
 
 
 def _failed_ids(payload: bytes, records: list[dict[str, Any]]) -> set[str]:
-    """Return the ids that a function reports as failed; a report it cannot mean fails all.
+    """Return the ids that a function reports as failed; an invalid report fails all.
 
     Lambda Developer Guide, "Implementing partial batch responses".
     """

@@ -1,4 +1,4 @@
-"""What the local cloud has of SQS."""
+"""What the folder of SQS declares to the local cloud."""
 
 from __future__ import annotations
 

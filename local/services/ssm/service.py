@@ -1,4 +1,4 @@
-"""What the local cloud has of Systems Manager."""
+"""What the folder of Systems Manager declares to the local cloud."""
 
 from __future__ import annotations
 

@@ -205,7 +205,7 @@ class StateMachines(Part):
         component: Any = distributed_iteration_component.DistributedIterationComponent
 
         def eval_pool(worker: Any, job: Any, worker_frame: Any) -> None:
-            """Do one item after the other; moto calls itself for each, and ends at some hundreds.
+            """Process the items in a loop; moto recurses for each and fails at several hundred.
 
             The frame is closed before the last item is: the map waits for items, not for workers.
             """

@@ -1,4 +1,4 @@
-"""What the local cloud has of Step Functions."""
+"""What the folder of Step Functions declares to the local cloud."""
 
 from __future__ import annotations
 
