@@ -57,9 +57,10 @@ class Endpoint:
             threaded=True,
             request_handler=_QuietHandler,
         )
-        threading.Thread(
+        self._thread = threading.Thread(
             target=self._server.serve_forever, name="endpoint", daemon=True, args=(0.05,)
-        ).start()
+        )
+        self._thread.start()
 
     @property
     def port(self) -> int:
@@ -72,8 +73,10 @@ class Endpoint:
         return self._server.server_address
 
     def close(self) -> None:
-        """Stop listening."""
+        """Stop listening; the port is free when this returns."""
         self._server.shutdown()
+        # werkzeug closes the socket in this thread.
+        self._thread.join()
         self._server.server_close()
 
 
