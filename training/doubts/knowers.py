@@ -32,8 +32,13 @@ TOGETHER = 0.998
 WEAK_ALONE = 0.95
 PURE = 0.98
 LARGEST_BASE = 0.9
+MIN_REACH = 0.2  # of a class: a smaller part is a fact about it, not a copy of the target
+MIN_VALUES = 20  # distinct ones, for a frequent one to be a spike
+MIN_SPIKE = 0.05
+MOST_SPIKES = 5
 MIN_GROUPS = 8
 MOST_GROUPINGS = 30  # categories before numbers
+MOST_PAIRS = 3_000  # of a column and a grouping
 
 
 def find_knowers(
@@ -56,6 +61,7 @@ def find_knowers(
     found: dict[str, Doubt] = {}
     checks = (
         _find_present(taken, target, classes),
+        _find_spikes(taken, target, classes),
         _find_means(taken, target, classes),
         _find_alone(taken, target, classes),
         _find_parts(taken, target, classes),
@@ -189,22 +195,77 @@ def _find_present(
     shares = np.bincount(codes, minlength=len(classes)) / len(codes)
     for variable in variables:
         filled = np.isfinite(variable.values)
-        for side, word in ((filled, "filled in"), (~filled, "empty")):
-            found = _find_pure(side, codes, shares)
-            if found is None:
-                continue
-            code, purity = found
-            reached = float(side[codes == code].mean())
-            if reached < 0.2:
-                continue  # a small part of the class: a fact about it, not a copy of the target
-            yield Doubt(
-                f"presence:{variable.name}",
-                f"{variable.name!r} is {word} in {int(side.sum())} rows, of which {purity:.1%} are "
-                f"{classes[code]!r} ({shares[code]:.1%} of all rows are): is it filled in only "
-                "once the outcome is known?",
-                (variable.name,),
+        sides = ((filled, "filled in"), (~filled, "empty"))
+        said = _say_pure(variable.name, sides, codes, shares, classes)
+        if said is not None:
+            sentence = f"{said}: is it filled in only once the outcome is known?"
+            yield Doubt(f"presence:{variable.name}", sentence, (variable.name,))
+
+
+def _find_spikes(
+    variables: Sequence[Variable], labels: FloatArray, classes: Sequence[str]
+) -> Iterator[Doubt]:
+    """Find numbers of which one frequent value, or having another, goes with one class.
+
+    An amount that is 0 for everybody but some of one class was set once the outcome was known; a
+    value that only rows of one class share was filled in by class.
+    """
+    if not classes:
+        return
+    codes = labels.astype(np.intp)
+    shares = np.bincount(codes, minlength=len(classes)) / len(codes)
+    for variable in variables:
+        if variable.kind != "number":
+            continue
+        known = np.isfinite(variable.values)
+        values, counts = np.unique(variable.values[known], return_counts=True)
+        if len(values) < MIN_VALUES:
+            continue
+        order = np.argsort(-counts, kind="stable")[:MOST_SPIKES]
+        for spike in values[order][counts[order] >= MIN_SPIKE * len(labels)]:
+            at = variable.values == spike
+            sides = [(known & ~at, f"other than {spike:.6g}")]
+            if _stands_out(variable.values, at, codes):
+                sides.append((at, f"exactly {spike:.6g}"))
+            said = _say_pure(variable.name, sides, codes, shares, classes)
+            if said is not None:
+                sentence = f"{said}: is it set, or was it filled in, once the outcome is known?"
+                yield Doubt(f"value:{variable.name}", sentence, (variable.name,))
+                break
+
+
+def _stands_out(values: FloatArray, at: BoolArray, codes: IntArray) -> bool:
+    """Say whether the rows with the nearest other values are of other classes.
+
+    If not, the value is no exception: the column rises or falls with the class.
+    """
+    code = int(np.bincount(codes[at]).argmax())
+    apart = np.abs(values - values[at][0])
+    apart[at | ~np.isfinite(values)] = np.inf
+    nearest = np.argsort(apart, kind="stable")[: int(at.sum())]
+    nearest = nearest[np.isfinite(apart[nearest])]
+    return bool((codes[nearest] == code).mean() < 0.9) if len(nearest) else False
+
+
+def _say_pure(
+    name: str,
+    sides: Sequence[tuple[BoolArray, str]],
+    codes: IntArray,
+    shares: FloatArray,
+    classes: Sequence[str],
+) -> str | None:
+    """Say which side of a column goes with one class, and how much of that class it is."""
+    for side, word in sides:
+        found = _find_pure(side, codes, shares)
+        if found is None:
+            continue
+        code, purity = found
+        if float(side[codes == code].mean()) >= MIN_REACH:
+            return (
+                f"{name!r} is {word} in {int(side.sum())} rows, of which {purity:.1%} are "
+                f"{classes[code]!r} ({shares[code]:.1%} of all rows are)"
             )
-            break
+    return None
 
 
 def _find_pure(side: BoolArray, codes: IntArray, shares: FloatArray) -> tuple[int, float] | None:
@@ -362,7 +423,7 @@ def _find_means(
         else [(labels == code).astype(np.float64) for code in range(len(classes))]
     )
     groupings = sorted((v for v in variables if _has_groups(v)), key=lambda v: v.kind)
-    groupings = groupings[:MOST_GROUPINGS]
+    groupings = groupings[: min(MOST_GROUPINGS, max(3, MOST_PAIRS // max(1, len(variables))))]
     for variable in variables:
         if variable.kind != "number" or not np.isfinite(variable.values).all():
             continue
