@@ -91,6 +91,15 @@ def test_parts_of_the_target(random: np.random.Generator) -> None:
     assert names([*parts, noise], casual + registered + random.normal(scale=5, size=ROWS)) == []
 
 
+def test_parts_that_were_rounded(random: np.random.Generator) -> None:
+    """Half of two prices, all written to one decimal: what is left is rounding, no noise."""
+    low = np.round(random.lognormal(2.5, 0.5, ROWS), 1)
+    high = np.round(low + random.lognormal(1, 0.5, ROWS), 1)
+    parts = [number("low", low), number("high", high), number("x", random.normal(size=ROWS))]
+    assert names(parts, np.round((low + high) / 2, 1)) == ["sum:low,high"]
+    assert names(parts, np.round((low + high) / 2 + random.normal(0, 0.3, ROWS), 1)) == []
+
+
 def test_two_columns_that_tell_together(random: np.random.Generator) -> None:
     """The answer is whether one column exceeds the other: neither says much alone."""
     before, change = random.normal(100, 30, ROWS), random.normal(0, 8, ROWS)
