@@ -42,7 +42,7 @@ def test_a_table_sorted_by_a_column_or_its_target_is_another_matter() -> None:
 
 
 def test_a_window_into_the_future_is_doubted() -> None:
-    """A mean over yesterday, today and tomorrow knows the answer; one over earlier days does not."""
+    """A mean over yesterday, today and tomorrow knows the answer; of earlier days it does not."""
     series = demand()
     assert [d.name for d in find_windows([mean_over(series, range(-1, 2))], series)] == [
         "window:mean"
