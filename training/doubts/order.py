@@ -59,7 +59,7 @@ def find_sorting(variables: Sequence[Variable], rows: int) -> str | None:
 
 
 def _follows_rows(values: FloatArray) -> bool:
-    """Say whether values rise or fall with the rows, nearly: the ranks' correlation is over 0.95."""
+    """Say whether values nearly rise or fall with the rows: a rank correlation over 0.95."""
     from scipy.stats import rankdata
 
     if not np.isfinite(values).all() or float(np.ptp(values)) == 0.0:
