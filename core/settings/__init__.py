@@ -6,13 +6,11 @@ it counts.
 """
 
 from core.settings.definition import Settings
-from core.settings.doubts import DOUBT_KINDS
 from core.settings.metrics import METRICS
 from core.settings.reading import load_settings, read_settings
 from core.settings.schema import settings_schema
 
 __all__ = [
-    "DOUBT_KINDS",
     "METRICS",
     "Settings",
     "load_settings",

@@ -9,8 +9,8 @@ from typing import Self
 from pydantic import Field, ValidationError, model_validator
 
 from core.contract import Contract
+from core.doubts import find_unknown_doubts
 from core.errors import ContractError, SettingsError
-from core.settings.doubts import find_unknown_doubts
 from core.settings.metrics import METRICS, NOT_FOR_SEARCH
 from core.settings.mistakes import explain, suggest
 from core.settings.sections import (

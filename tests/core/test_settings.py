@@ -10,15 +10,9 @@ import jsonschema
 import pytest
 
 from core.contract import Column, Contract
+from core.doubts import DOUBT_KINDS
 from core.errors import ContractError, SettingsError
-from core.settings import (
-    DOUBT_KINDS,
-    METRICS,
-    Settings,
-    load_settings,
-    read_settings,
-    settings_schema,
-)
+from core.settings import METRICS, Settings, load_settings, read_settings, settings_schema
 from core.settings.sections import ColumnSettings
 
 ROOT = Path(__file__).parents[2]
