@@ -40,11 +40,12 @@ def show_doubts(evaluation: Mapping[str, Any]) -> str:
 def _say_what_to_do(doubts: tuple[RaisedDoubt, ...], held: list[RaisedDoubt]) -> str:
     if not held:
         return "All of them are accepted in project.toml, so they hold nothing up."
-    which = "It holds" if len(held) == 1 else f"{len(held)} of them hold"
-    if len(held) == len(doubts) > 1:
-        which = "They hold"
+    if len(held) == len(doubts):
+        which = "They hold" if len(held) > 1 else "This one holds"
+    else:
+        which = f"{len(held)} of them hold" if len(held) > 1 else "One of them holds"
     return (
-        f"{which} this version until a person has decided: correct the data and train again, or "
+        f"{which} the version until a person has decided: correct the data and train again, or "
         "approve the version once with <code>python -m ops approve</code>."
     )
 

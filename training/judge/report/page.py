@@ -31,6 +31,7 @@ table{border-collapse:collapse;font-variant-numeric:tabular-nums;margin:.4rem 0;
 th,td{padding:.25rem .7rem .25rem 0;text-align:left;border-bottom:1px solid var(--line);
 vertical-align:top}
 td.n,th.n{text-align:right}code{font-size:.9em;overflow-wrap:anywhere}
+td:first-child code{overflow-wrap:normal}
 .charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,24rem),1fr));gap:1rem}
 figure{margin:0;break-inside:avoid}figcaption{font-size:.9em}
 svg{width:100%;height:auto;max-width:40rem}
