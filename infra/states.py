@@ -72,6 +72,22 @@ def invoke(function_arn: str, payload: Mapping[str, Any], **fields: Any) -> Stat
     }
 
 
+def publish(topic_arn: str, *, subject: str, message: str, **fields: Any) -> State:
+    """Write a task that sends a message to people and keeps the state's input.
+
+    `message` is a path or an intrinsic function. The subject becomes that of a mail: at most 100
+    characters of ASCII (SNS API Reference, "Publish").
+    """
+    return {
+        "Type": "Task",
+        "Resource": "arn:aws:states:::sns:publish",
+        "Parameters": {"TopicArn": topic_arn, "Subject": subject, "Message.$": message},
+        "ResultPath": None,
+        "Retry": [retry(ANY_ERROR, attempts=3, jitter=False)],
+        **fields,
+    }
+
+
 def map_list(
     label: str,
     *,

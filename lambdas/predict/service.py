@@ -13,6 +13,8 @@ from core.contract.rows import LabelEntry, RowAdapter
 from core.engine import Explanation, Header, TableEngine, load_engine, read_header
 from core.errors import ContractError, EngineError, Problem
 
+# What callers learn of a file that the model was trained on: which it was, not what was in it.
+SHOWN_OF_INPUTS = ("key", "sha256", "bytes", "version_id", "etag")
 # Explaining costs about a millisecond a row; a request must end well within its time.
 MAX_EXPLAINED_ROWS = 100
 
@@ -140,7 +142,7 @@ class Model:
             "model": self.name,
             "contract": orjson.loads(self.contract.to_json()),
             "metrics": self._bundle.evaluation().get("metrics", {}),
-            "lineage": self._bundle.lineage(),
+            "lineage": _show_lineage(self._bundle.lineage()),
         }
 
     def openapi(self, server: str) -> dict[str, Any]:
@@ -190,6 +192,15 @@ def _write_explanation(explanation: Explanation) -> dict[str, Any]:
             "contributions": dict(zip(explanation.columns, contributions, strict=True)),
         }
     return {"scale": explanation.scale, "outputs": outputs}
+
+
+def _show_lineage(lineage: dict[str, Any]) -> dict[str, Any]:
+    """Leave out of the lineage how many rows the files brought and why some do not count."""
+    inputs = [
+        {name: entry[name] for name in SHOWN_OF_INPUTS if name in entry}
+        for entry in lineage.get("inputs") or ()
+    ]
+    return {**lineage, "inputs": inputs} if "inputs" in lineage else lineage
 
 
 def example_row(contract: Contract) -> dict[str, Any]:
