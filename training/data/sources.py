@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from core.arrival import natural_order
 from core.data_objects import DataObject
 from training.arrays import IntArray
-from training.data.arrival import Arrived, Files, combine, drop_known, natural_order
+from training.data.arrival import Arrived, Files, combine, drop_known
 from training.data.reading import find_tables, find_unread, read_files, read_table
 from training.jobs import Job
 
