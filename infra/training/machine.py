@@ -1,4 +1,4 @@
-"""The training state machine: Plan -> Train -> Register, with a notification where one fails."""
+"""The training state machine: Plan -> Train -> Register; it tells where one fails or is held."""
 
 from typing import Any
 
@@ -57,13 +57,34 @@ def define_machine(
                 ResultSelector={"plan.$": "$.Payload"},
                 Retry=retried,
                 Catch=caught,
-                Next="Due",
+                Next="News",
             ),
+            "News": {
+                "Type": "Choice",
+                "Comment": "Plan has something to say: the run is held, or files are not read.",
+                "Choices": [{"Variable": "$.plan.notice", "IsPresent": True, "Next": "Tell"}],
+                "Default": "Due",
+            },
+            "Tell": {
+                "Type": "Task",
+                "Resource": "arn:aws:states:::sns:publish",
+                "Parameters": {
+                    "TopicArn": topic_arn,
+                    "Subject.$": "$.plan.notice.subject",
+                    "Message.$": "$.plan.notice.message",
+                },
+                "ResultPath": None,
+                "Retry": [retry(ANY_ERROR, attempts=3, jitter=False)],
+                # The run's result says the same, for `python -m ops status`.
+                "Catch": catch_all("Due", ResultPath=None),
+                "Next": "Due",
+            },
             "Due": {
                 "Type": "Choice",
                 "Choices": [
                     {"Variable": "$.plan.action", "StringEquals": "train", "Next": "Train"},
                     {"Variable": "$.plan.action", "StringEquals": "wait", "Next": "Wait"},
+                    {"Variable": "$.plan.action", "StringEquals": "hold", "Next": "Held"},
                 ],
                 "Default": "Skipped",
             },
@@ -74,6 +95,10 @@ def define_machine(
                 "Next": "Plan",
             },
             "Skipped": {"Type": "Succeed"},
+            "Held": {
+                "Type": "Succeed",
+                "Comment": "What came does not fit [data] arrival; a person decides.",
+            },
             "Train": {
                 **job.state,
                 "ResultPath": "$.training",

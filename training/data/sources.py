@@ -72,8 +72,17 @@ def read_sources(job: Job) -> Sources:
     ]
     files += [_describe_file(path, job) for path in labelled_paths]
     return Sources(
-        arrived.table, labelled, arrived.files, tuple(files), tuple(find_unread(job.data))
+        arrived.table, labelled, arrived.files, tuple(files), tuple(_list_unread(job))
     )
+
+
+def _list_unread(job: Job) -> list[DataObject]:
+    """List what is not read: beside the tables of a folder, or as Plan saw it in the bucket."""
+    planned = [
+        DataObject(str(entry["key"]), "unread", str(entry["reason"]))
+        for entry in job.plan.get("unread", ())
+    ]
+    return [*find_unread(job.data), *planned]
 
 
 def _name_snapshot(path: Path, data: Path) -> str:

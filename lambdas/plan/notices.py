@@ -1,0 +1,36 @@
+"""What people are told about a run that did not fail: it is held, or files are not read."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+MAX_LISTED = 20  # files in one notice
+
+
+@dataclass(frozen=True)
+class Notice:
+    """One message to the notification topic; SNS takes subjects of up to 100 ASCII characters."""
+
+    subject: str
+    message: str
+
+
+def write_notice(
+    deployment: str, execution: str, *, held: str, unread: Sequence[str]
+) -> Notice | None:
+    """Write one notice of both; `held` is the reason, `unread` a sentence for each file."""
+    parts = []
+    if held:
+        parts.append(
+            f"Run {execution.rpartition(':')[2]} is held, nothing was trained: {held}. "
+            "The champion keeps serving. After a change of project.toml: deploy, then "
+            "python -m ops train. What to do: docs/data.md"
+        )
+    if unread:
+        lines = [f"- {sentence}" for sentence in unread[:MAX_LISTED]]
+        if len(unread) > MAX_LISTED:
+            lines.append(f"- and {len(unread) - MAX_LISTED} more: python -m ops status")
+        parts.append("\n".join(["Not read, so that no model learns from it:", *lines]))
+    if not parts:
+        return None
+    what = "a training run is held" if held else "files under data/ are not read"
+    return Notice(f"{deployment}: {what}", "\n\n".join(parts))
