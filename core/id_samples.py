@@ -206,7 +206,8 @@ def compare(new: Sample | None, before: Sequence[Sample | None]) -> Overlap | No
     if new is None or not new.rows or not any(sample.rows for sample in older):
         return None
     limit = min(new.limit, *(sample.limit for sample in older))
-    mine = [key for key in new.rows if key < limit]
+    # In the order of the hashes, so that rows side by side are rows at random.
+    mine = sorted(key for key in new.rows if key < limit)
     if not mine:
         return None
     places = Counter[str]()
