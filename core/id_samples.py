@@ -341,15 +341,21 @@ class _Bounded(io.RawIOBase):
 
     def readinto(self, buffer: "memoryview | bytearray") -> int:  # type: ignore[override]
         wanted = min(len(buffer), TEXT_BYTES - self.taken)
+        if wanted <= 0:
+            self.is_cut = self.is_cut or bool(self._read(1))
+            return 0
+        filled = 0
+        while filled < wanted and (found := self._read(wanted - filled)):
+            buffer[filled : filled + len(found)] = found
+            filled += len(found)
+        self.taken += filled
+        return filled
+
+    def _read(self, limit: int) -> bytes:
+        """Read what comes at once: a cut archive gives what it has before it fails."""
         try:
-            found = self._source.read(max(wanted, 1))
+            return self._source.read1(limit)
         except EOFError:
             if not self._was_cut:
                 raise
-            return 0
-        if wanted <= 0:
-            self.is_cut = self.is_cut or bool(found)
-            return 0
-        buffer[: len(found)] = found
-        self.taken += len(found)
-        return len(found)
+            return b""
