@@ -104,8 +104,31 @@ def find_misfit(
 
     `files` are in the order of their arrival, `new` are the places of those to judge.
     """
+    found = compare_files(files, new, arrival=arrival, table=table)
+    return explain_all(found, files, arrival=arrival, id_column=table.id_column)
+
+
+def explain_all(
+    found: Sequence[Overlap], files: Sequence[File], *, arrival: Arrival, id_column: str
+) -> str | None:
+    """Say what the first of some overlaps refutes, if one does."""
+    for overlap in found:
+        newest = overlap.name == files[-1].snapshot
+        misfit = explain_misfit(overlap, arrival=arrival, id_column=id_column, newest=newest)
+        if misfit:
+            return misfit
+    return None
+
+
+def compare_files(
+    files: Sequence[File], new: Collection[int], *, arrival: Arrival, table: Table
+) -> list[Overlap]:
+    """Compare new files, by their places, with those before each; the parts of a snapshot as one.
+
+    Files that cannot be compared are left out.
+    """
     if not new or len(files) < 2:
-        return None
+        return []
     samples = sample_newest(files, table)
     if arrival == "snapshot":
         labels = [file.snapshot for file in files]
@@ -116,16 +139,8 @@ def find_misfit(
             _join(name, [s for s, label in zip(samples, labels, strict=True) if label == name])
             for name in names
         ]
-    for place in sorted(new):
-        found = compare(samples[place], samples[:place])
-        if found is not None:
-            newest = place == len(samples) - 1
-            misfit = explain_misfit(
-                found, arrival=arrival, id_column=table.id_column, newest=newest
-            )
-            if misfit:
-                return misfit
-    return None
+    overlaps = (compare(samples[place], samples[:place]) for place in sorted(new))
+    return [found for found in overlaps if found is not None]
 
 
 def sample_newest(files: Sequence[File], table: Table) -> list[Sample | None]:

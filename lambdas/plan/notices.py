@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-MAX_LISTED = 20  # files in one notice
+MAX_LISTED = 20  # files in one notice, or in the result of a run
 
 
 @dataclass(frozen=True)
@@ -12,6 +12,12 @@ class Notice:
 
     subject: str
     message: str
+
+
+def shorten(sentences: Sequence[str]) -> list[str]:
+    """Keep the first sentences, and count the others."""
+    kept, more = list(sentences[:MAX_LISTED]), len(sentences) - MAX_LISTED
+    return [*kept, f"{more} more files"] if more > 0 else kept
 
 
 def write_notice(
@@ -26,9 +32,7 @@ def write_notice(
             "python -m ops train. What to do: docs/data.md"
         )
     if unread:
-        lines = [f"- {sentence}" for sentence in unread[:MAX_LISTED]]
-        if len(unread) > MAX_LISTED:
-            lines.append(f"- and {len(unread) - MAX_LISTED} more: python -m ops status")
+        lines = [f"- {sentence}" for sentence in shorten(unread)]
         parts.append("\n".join(["Not read, so that no model learns from it:", *lines]))
     if not parts:
         return None

@@ -11,7 +11,7 @@ from core.arrival import Arrival
 from core.id_samples import Table
 from lambdas.plan.holding import find_hold
 from lambdas.plan.memory import Memory, Note
-from lambdas.plan.notices import Notice, write_notice
+from lambdas.plan.notices import Notice, shorten, write_notice
 from lambdas.plan.objects import Objects, ObjectVersion, digest_versions, list_objects
 
 NO_MODEL = "none"
@@ -79,7 +79,8 @@ class Request:
 class Decision:
     """What the state machine does next: `wait`, `skip`, `hold` or `train`.
 
-    A notice, where there is one, is sent whatever the action is.
+    A notice, where there is one, is sent whatever the action is. `unread` has a sentence for each
+    of the first files under `data/` that are not read; `reason` ends with them.
     """
 
     action: str
@@ -89,6 +90,7 @@ class Decision:
     channels: Sequence[Mapping[str, Any]] = field(default_factory=tuple)
     hyperparameters: Mapping[str, str] = field(default_factory=dict)
     notice: Notice | None = None
+    unread: Sequence[str] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return the state's result."""
@@ -99,6 +101,8 @@ class Decision:
                 "channels": [dict(channel) for channel in self.channels],
                 "hyperparameters": dict(self.hyperparameters),
             }
+        if self.unread:
+            result["unread"] = list(self.unread)
         return result if self.notice is None else {**result, "notice": asdict(self.notice)}
 
 
@@ -176,8 +180,9 @@ def plan(
     notice, noted = _tell(request, settings, objects, memory, decision)
     if noted != memory:
         noted.write(storage)
-    reason = "; not read: ".join([decision.reason, *(found.sentence for found in objects.unread)])
-    return replace(decision, reason=reason, notice=notice)
+    unread = shorten([found.sentence for found in objects.unread])
+    reason = "; not read: ".join([decision.reason, *unread])
+    return replace(decision, reason=reason, notice=notice, unread=unread)
 
 
 def _tell(
