@@ -140,4 +140,4 @@ def _describe_effect(
 
 
 def _name_snapshot(key: str) -> str:
-    return key.removeprefix(PREFIX).split("/")[0]
+    return PREFIX + key.removeprefix(PREFIX).split("/")[0]

@@ -31,7 +31,7 @@ class _File:
     @property
     def snapshot(self) -> str:
         """Name the topmost folder below `data/`, or the object: it is one snapshot."""
-        return self.version.key.removeprefix(DATA_PREFIX).split("/")[0]
+        return DATA_PREFIX + self.version.key.removeprefix(DATA_PREFIX).split("/")[0]
 
     @property
     def size(self) -> int:

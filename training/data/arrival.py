@@ -69,7 +69,7 @@ def combine(
             raise DataError(f"{what}: the table has no column {name!r}")
     ids = read_ids(files.table, id_column)
     rows = hash_table(files.table)
-    whole = _by_snapshot(files) if arrival == "snapshot" else files
+    whole = by_snapshot(files) if arrival == "snapshot" else files
     if len(whole.names) > 1:
         misfit = find_misfit(whole, ids, rows, arrival=arrival, id_column=id_column)
         if misfit:
@@ -186,7 +186,7 @@ def hash_table(table: pd.DataFrame) -> IntArray:
     return pd.util.hash_pandas_object(plain, index=False).to_numpy().view(np.int64)
 
 
-def _by_snapshot(files: Files) -> Files:
+def by_snapshot(files: Files) -> Files:
     """Take the files of one snapshot for one, in the order of their newest parts."""
     labels = files.snapshots or files.names
     newest = {label: place for place, label in enumerate(labels)}

@@ -71,9 +71,7 @@ def read_sources(job: Job) -> Sources:
         entry | dict(count) for (_, entry), count in zip(described, arrived.counts, strict=True)
     ]
     files += [_describe_file(path, job) for path in labelled_paths]
-    return Sources(
-        arrived.table, labelled, arrived.files, tuple(files), tuple(_list_unread(job))
-    )
+    return Sources(arrived.table, labelled, arrived.files, tuple(files), tuple(_list_unread(job)))
 
 
 def _list_unread(job: Job) -> list[DataObject]:
