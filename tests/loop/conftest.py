@@ -113,6 +113,12 @@ def assembly(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def watch(cloud: Cloud) -> Stage:
     """Return the deployed local stage of a cloud, with a queue that hears its notifications."""
     deployment = connect_cloud(load_settings("project.toml", "local"), cloud)
+    listen(deployment)
+    return Stage(cloud, deployment)
+
+
+def listen(deployment: Deployment) -> None:
+    """Make the queue that hears the notifications of a stage."""
     sqs = deployment.client("sqs")
     queue = sqs.create_queue(QueueName="notifications")["QueueUrl"]
     arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])
@@ -121,7 +127,6 @@ def watch(cloud: Cloud) -> Stage:
         Protocol="sqs",
         Endpoint=arn["Attributes"]["QueueArn"],
     )
-    return Stage(cloud, deployment)
 
 
 @pytest.fixture(scope="module")
