@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from core.arrival import natural_order
 from core.data_objects import DataObject
 from training.arrays import IntArray
-from training.data.arrival import Arrived, Files, combine, drop_known, natural_order
+from training.data.arrival import Arrived, Files, combine, drop_known
 from training.data.reading import find_tables, find_unread, read_files, read_table
 from training.jobs import Job
 
@@ -70,9 +71,16 @@ def read_sources(job: Job) -> Sources:
         entry | dict(count) for (_, entry), count in zip(described, arrived.counts, strict=True)
     ]
     files += [_describe_file(path, job) for path in labelled_paths]
-    return Sources(
-        arrived.table, labelled, arrived.files, tuple(files), tuple(find_unread(job.data))
-    )
+    return Sources(arrived.table, labelled, arrived.files, tuple(files), tuple(_list_unread(job)))
+
+
+def _list_unread(job: Job) -> list[DataObject]:
+    """List what is not read: beside the tables of a folder, or as Plan saw it in the bucket."""
+    planned = [
+        DataObject(str(entry["key"]), "unread", str(entry["reason"]))
+        for entry in job.plan.get("unread", ())
+    ]
+    return [*find_unread(job.data), *planned]
 
 
 def _name_snapshot(path: Path, data: Path) -> str:
