@@ -54,9 +54,9 @@ def split_rows(
     """Split into training and holdout rows.
 
     `strata` are class indices (random only); `times` are seconds (strategy "order": the positions
-    of the rows), `groups` and `ids` codes of entities or any values, `labels` the target; each has one entry a row.
-    `inherited` is the record of the champion's split, whose cut is kept where it fits. Raises
-    TrainingError if a side would be too small to mean anything.
+    of the rows), `groups` and `ids` codes of entities or any values, `labels` the target; each has
+    one entry a row. `inherited` is the record of the champion's split, whose cut is kept where it
+    fits. Raises TrainingError if a side would be too small to mean anything.
     """
     n = len(matrix)
     if strategy in ("time", "order"):

@@ -111,10 +111,10 @@ def find_unseen(champion: Champion, data: Data, split: Split) -> BoolArray:
         places, by = data.place_in(matrix, strategy, seen.SEED)
         if by == champion.seen.by:
             unseen = champion.seen.excludes(places)
-            names = data.groups if by == "group" else data.ids if by == "id" else None
-            if champion.seen.earlier and names is not None:
-                other = hashing.hash_values(hashing.code_longer(names, ".0"), seen.SEED)
-                unseen &= champion.seen.excludes(other) & ~hashing.find_nameless(names)
+            entities = data.groups if by == "group" else data.ids
+            if champion.seen.earlier and entities is not None:
+                other = hashing.hash_values(hashing.code_longer(entities, ".0"), seen.SEED)
+                unseen &= champion.seen.excludes(other) & ~hashing.find_nameless(entities)
             return unseen
     strata = data.strata
     if strata is not None and champion.contract.classes != data.contract.classes:
