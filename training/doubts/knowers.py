@@ -26,6 +26,10 @@ SKILL = 0.93  # the same for more than two classes: the share of the log loss th
 EXPLAINED = 0.995  # the same for a number: the share of the variance
 EXACT = 1.0 - 1e-6
 MOST_PARTS = 6
+MAX_PAIR_ROWS = 1_500
+MAX_PAIR_COLUMNS = 40
+TOGETHER = 0.998
+WEAK_ALONE = 0.95
 PURE = 0.98
 LARGEST_BASE = 0.9
 MIN_GROUPS = 8
@@ -55,6 +59,7 @@ def find_knowers(
         _find_means(taken, target, classes),
         _find_alone(taken, target, classes),
         _find_parts(taken, target, classes),
+        _find_together(taken, target, classes),
         _find_files(None if files is None else files[rows], target, classes),
     )
     for doubts in checks:
@@ -294,6 +299,54 @@ def _explained(matrix: FloatArray, wanted: FloatArray) -> float:
     """Give the share of the variance of a standardised target that a least-squares fit explains."""
     weights, *_ = np.linalg.lstsq(matrix, wanted, rcond=None)
     return 1.0 - float(((wanted - matrix @ weights) ** 2).mean())
+
+
+def _find_together(
+    variables: Sequence[Variable], labels: FloatArray, classes: Sequence[str]
+) -> Iterator[Doubt]:
+    """Find two numbers that say little alone and nearly everything together, as a difference does.
+
+    The direction that parts two classes best (Fisher 1936) in each plane of two columns.
+    """
+    if len(classes) != 2:
+        return
+    rows = sample_rows(len(labels), MAX_PAIR_ROWS)
+    hits = labels[rows] == 1
+    if min(int(hits.sum()), int((~hits).sum())) < MIN_ROWS:
+        return
+    columns, areas = [], []
+    for variable in variables:
+        values = variable.values[rows]
+        if variable.kind == "number" and np.isfinite(values).all() and np.ptp(values) > 0:
+            area = rank_area(values, hits)
+            columns.append((variable.name, (values - values.mean()) / values.std()))
+            areas.append(max(area, 1.0 - area))
+    kept = range(min(len(columns), MAX_PAIR_COLUMNS))
+    for first in kept:
+        for second in range(first + 1, len(kept)):
+            if max(areas[first], areas[second]) >= WEAK_ALONE:
+                continue
+            plane = np.column_stack([columns[first][1], columns[second][1]])
+            area = _part_classes(plane, hits)
+            if area >= TOGETHER:
+                names = (columns[first][0], columns[second][0])
+                yield Doubt(
+                    f"together:{','.join(names)}",
+                    f"{names[0]!r} and {names[1]!r} tell the target together (ROC-AUC {area:.3f}), "
+                    f"and little alone ({areas[first]:.2f} and {areas[second]:.2f}): was one of "
+                    "them, or the target, made from the other?",
+                    names,
+                )
+                return
+
+
+def _part_classes(plane: FloatArray, hits: BoolArray) -> float:
+    """Give the ROC-AUC along the direction that parts the classes best."""
+    inside = np.cov(plane[hits].T) + np.cov(plane[~hits].T)
+    if np.linalg.cond(inside) > 1e12:
+        return 0.5
+    direction = np.linalg.solve(inside, plane[hits].mean(axis=0) - plane[~hits].mean(axis=0))
+    return rank_area(plane @ direction, hits)
 
 
 # -- as means of the target ----------------------------------------------------------------------
