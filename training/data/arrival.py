@@ -110,17 +110,16 @@ def combine(
     return Arrived(left.table, left.files, files.names, _count(files, why), deleted_ids)
 
 
-def find_known(rows: pd.DataFrame, table: pd.DataFrame) -> BoolArray:
-    """Mark rows that `table` holds as well, in every column of theirs."""
+def drop_known(rows: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
+    """Leave out rows that `table` holds as well, in every column of theirs; the index stays."""
     if not len(rows) or not len(rows.columns):
-        return np.zeros(len(rows), dtype=bool)
+        return rows
     both = pd.concat([table[list(rows.columns)], rows], ignore_index=True)
     hashes = _hash_table(both)
     mine, theirs = hashes[len(table) :], hashes[: len(table)]
     if len(np.unique(theirs)) < CASES * len(theirs):
-        # a table of counts: equal rows are cases of their own
-        return np.zeros(len(rows), dtype=bool)
-    return np.isin(mine, theirs)
+        return rows  # a table of counts: equal rows are cases of their own
+    return rows[~np.isin(mine, theirs)]
 
 
 def explain_misfit(

@@ -14,7 +14,7 @@ from core.data_objects import DataObject
 from core.entities import HASH, EntityKey
 from core.labelled import ENTITY_HASH, PREDICTION_ID, PREDICTION_TIME, find_own
 from training.arrays import IntArray
-from training.data.arrival import Arrived, Files, combine, find_known, natural_order
+from training.data.arrival import Arrived, Files, combine, drop_known, natural_order
 from training.data.entities import Texts, read_key, spell_entities
 from training.data.reading import find_tables, find_unread, read_files, read_table
 from training.jobs import Job
@@ -140,12 +140,12 @@ def _read_labelled(
             # The table counts time in a unit of its own; what came back since then came later.
             found[moment] = float(frame[moment].max()) + 1.0 + found[answered].rank(method="dense")
         known.append(moment)
-    kept = ~find_known(found[known], frame)
+    kept = drop_known(found[known], frame)
     hashes = None
     if entity is not None:
-        values = found[entity].astype(object)
-        hashes = values.where(values.notna(), None).to_numpy(dtype=object)[kept]
-    return found[known][kept].reset_index(drop=True), hashes
+        values = found.loc[kept.index, entity].astype(object)
+        hashes = values.where(values.notna(), None).to_numpy(dtype=object)
+    return kept.reset_index(drop=True), hashes
 
 
 def _find_hashes(found: pd.DataFrame) -> str | None:
