@@ -69,5 +69,5 @@ def test_half_a_surrogate_pair_is_hashed_and_named_in_no_error() -> None:
 
 def test_what_is_no_key_is_refused() -> None:
     """A cut file must not become a weak key."""
-    with pytest.raises(BundleError, match="entity.key has 5 bytes, not 32"):
+    with pytest.raises(BundleError, match=r"entity\.key has 5 bytes, not 32"):
         EntityKey(b"short", "customer")
