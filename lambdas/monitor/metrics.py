@@ -144,11 +144,13 @@ def _log_losses(answers: Answers) -> Floats:
 
 
 def _wrong(answers: Answers) -> Floats:
-    return ((_scores(answers) >= answers.threshold) != _hits(answers)).astype(np.float64)
+    wrong = (_scores(answers) >= answers.threshold) != _hits(answers)
+    return np.asarray(wrong, dtype=np.float64)
 
 
 def _wrong_of_many(answers: Answers) -> Floats:
-    return (answers.outputs.argmax(axis=1) != answers.truth).astype(np.float64)
+    wrong = answers.outputs.argmax(axis=1) != answers.truth
+    return np.asarray(wrong, dtype=np.float64)
 
 
 def _brier(answers: Answers) -> Floats:

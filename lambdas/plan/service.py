@@ -12,6 +12,8 @@ INPUT_PREFIXES = ("data/", "labelled/")
 # Triggers that only say "there may be something new": a later execution sees it too.
 SUPERSEDED_TRIGGERS = frozenset({"data", "schedule"})
 DRIFT_MARKER = "runs/latest-drift.json"
+CLAIM = "monitor/claim.json"
+"""What labels say of the newest claim (lambdas/monitor/judging.py)."""
 RUN_NAME_LIMIT = 63
 CHANNEL_FOLDER = "/opt/ml/input/data"
 
@@ -270,6 +272,7 @@ def _prepare(
         "fingerprint": fingerprint,
         "inputs": [asdict(version) for version in inputs],
         "champion": None if champion == NO_MODEL else champion,
+        "refuted": _refuted_claim(storage),
         "commit": settings.commit,
         "source_uri": settings.source_uri,
         "settings_digest": settings.settings_digest,
@@ -301,6 +304,13 @@ def _prepare(
             "sagemaker_job_name": run,
         },
     )
+
+
+def _refuted_claim(storage: Storage) -> dict[str, Any] | None:
+    """Return the newest claim that labels have judged, if they have refuted it."""
+    raw = storage.read(CLAIM)
+    found = None if raw is None else json.loads(raw)
+    return found if found and found["refuted"] else None
 
 
 def _run_name(request: Request, settings: Settings, fingerprint: str) -> str:
