@@ -56,7 +56,7 @@ def run(quick: bool = False) -> Figures:
             honest, leaks, absent = list_bundled(folder), list[RealTable](), ["R's packages: quick"]
         else:
             honest, no_honest = list_honest(folder)
-            leaks, no_leaks = list_leaks()
+            leaks, no_leaks = list_leaks(folder)
             absent = [*no_honest, *no_leaks]
         with _Bench() as bench:
             years = [

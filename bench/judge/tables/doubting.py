@@ -62,13 +62,15 @@ def find_leak(table: RealTable, figures: Figures) -> str:
     """Say how a known leak was met: named, held, not an input, its group kept whole; or missed."""
     if "stopped" in figures:
         return "refused"
+    if not table.leak and figures["split"] != "random":
+        return "split"
     if set(table.leak) & set(figures["columns"]):
         return "named"
     if figures["split"] == "group" and figures["group"] in table.leak:
         return "group"
     if figures["doubts"]:
         return "held"
-    if not set(table.leak) & set(figures["inputs"]) and table.leak[0] not in ("id", "nr", "ID"):
+    if table.leak and not table.people and not set(table.leak) & set(figures["inputs"]):
         return "not an input"
     return "missed" if figures["promote"] else "not promoted"
 

