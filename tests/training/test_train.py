@@ -39,6 +39,7 @@ FILES = {
     "golden.json",
     "lineage.json",
     "report.html",
+    "seen.bin",
 }
 
 

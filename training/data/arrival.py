@@ -74,6 +74,8 @@ def combine(
 
     Raises DataError where the ids do not fit that, or a column that it needs is not there.
     """
+    if not len(files.table):
+        return Arrived(files.table, files.files, files.names, _count(files, np.array([])))
     for name, what in ((id_column, "[problem] id_column"), (deleted, "[data] deleted")):
         if name is not None and name not in files.table.columns and arrival != "append":
             raise DataError(f"{what}: the table has no column {name!r}")

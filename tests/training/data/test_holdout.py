@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -69,13 +70,18 @@ def test_a_metric_that_the_holdout_cannot_show_is_undefined_in_the_report(
     assert "R² was not measured" in page
 
 
-def test_a_random_split_of_rows_in_time_order_is_warned_of(
+def test_a_random_split_of_rows_in_time_order_is_doubted(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Where neighbours have like targets the log says which split judges honestly."""
-    frame = make_table("binary").sort_values("size", ignore_index=True)
+    """Where neighbours have like targets the job doubts its claim and says what to set."""
+    frame = make_table("binary")
+    random = np.random.default_rng(3)
+    order = np.argsort(
+        frame["size"] + random.normal(scale=0.3 * frame["size"].std(), size=len(frame))
+    )
+    frame = frame.iloc[order].reset_index(drop=True)
     assert train.main(["--local", str(write_project(tmp_path, frame, PROBLEMS["binary"]))]) == 0
-    assert 'strategy = "order" judges as service will' in capsys.readouterr().out
+    assert "doubt order: neighbouring rows have like targets" in capsys.readouterr().out
     shuffled = write_project(tmp_path, frame.sample(frac=1.0, random_state=1), PROBLEMS["binary"])
     assert train.main(["--local", str(shuffled)]) == 0
     assert "neighbouring rows" not in capsys.readouterr().out

@@ -3,7 +3,12 @@
 import numpy as np
 import pytest
 
-from training.judge.decision import Decision, decide
+from training.judge.decision import (
+    Decision,
+    decide,
+    decide_against_nothing,
+    limit_in_errors,
+)
 from training.judge.duel import Duel, duel
 from training.metrics import Answers
 
@@ -20,7 +25,7 @@ def judge(
     rows = np.arange(len(champion.labels))
     found = duel(champion, challenger, metric, rows, 7)
     given = {"trigger": "data", "max_regression": 0.0, **options}
-    return decide(found, found, **given)  # type: ignore[arg-type]
+    return decide(found, None, found, **given)  # type: ignore[arg-type]
 
 
 def test_a_worse_challenger_is_refused() -> None:
@@ -60,6 +65,54 @@ def test_luck_is_no_more_frequent_than_stated(metric: str) -> None:
     assert promoted <= 17
 
 
+def test_luck_stays_rare_however_often_it_is_tried() -> None:
+    """An equal challenger, looked at daily for a year, passes in `LUCKY_RATE` of the years at most.
+
+    400 years of 400 rows at first and 25 a day; the bound is the 99.9% point of the binomial. A
+    limit that is meant for a single look would let it pass in more than a fifth of the years.
+    """
+    random = np.random.default_rng(5)
+    days, sizes = 365, 400 + 25 * np.arange(365)
+    steps = random.normal(size=(400, days)) * np.sqrt(np.r_[400, np.full(days - 1, 25)])
+    errors = np.cumsum(steps, axis=1) / np.sqrt(sizes)  # the advantage in standard errors
+    limits = np.array([limit_in_errors(int(n)) for n in sizes])
+    assert (errors > limits).any(axis=1).sum() <= 35
+    assert (errors > 1.645).any(axis=1).mean() > 0.2
+
+
+@pytest.mark.parametrize("units", [50, 400, 1_000, 10_000, 1_000_000])
+def test_a_real_gain_is_found(units: int) -> None:
+    """The limit asks for about three standard errors, not for certainty."""
+    assert 2.5 < limit_in_errors(units) < 4.5
+
+
+def test_better_in_cross_validation_alone_is_not_enough() -> None:
+    """Rows that chose the model may flatter it: those of the holdout must favour it as well."""
+    random = np.random.default_rng(0)
+    labels = random.integers(0, 2, 400).astype(float)
+    good, bad = answers(random, labels, 1.0), answers(random, labels, 4.0)
+    rows = np.arange(400)
+    everything, held = duel(bad, good, "log_loss", rows, 7), duel(good, bad, "log_loss", rows, 7)
+    decision = decide(everything, held, None, trigger="data", max_regression=0.0)
+    assert not decision.promote
+    assert "held-out" in decision.reason
+
+
+def test_a_model_must_know_something() -> None:
+    """Answers that are worth no more than the class shares do not pass, useful ones do."""
+    random = np.random.default_rng(0)
+    labels = random.integers(0, 2, 400).astype(float)
+    shares = Answers("binary", labels, np.full((400, 2), 0.5), 1, 0.5)
+    rows = np.arange(400)
+
+    def against_nothing(noise: float) -> Decision:
+        found = duel(shares, answers(random, labels, noise), "log_loss", rows, 7)
+        return decide_against_nothing(found, found)
+
+    assert against_nothing(1.0).promote
+    assert not against_nothing(12.0).promote
+
+
 def test_the_same_answers_are_never_promoted() -> None:
     """Retraining into the very same model changes nothing."""
     random = np.random.default_rng(0)
@@ -95,12 +148,12 @@ def test_few_new_rows_fall_back_to_the_strict_rule() -> None:
     few = np.arange(10)
     everything = duel(good, bad, "log_loss", np.arange(200), 7)
     fresh = duel(good.take(few), bad.take(few), "log_loss", few, 7)
-    assert not decide(everything, fresh, trigger="drift", max_regression=0.0).promote
+    assert not decide(everything, None, fresh, trigger="drift", max_regression=0.0).promote
 
 
 def test_without_common_rows_the_champion_stays() -> None:
     """Nothing to judge by is no reason to change what is live."""
-    decision = decide(None, None, trigger="data", max_regression=0.0)
+    decision = decide(None, None, None, trigger="data", max_regression=0.0)
     assert not decision.promote
     assert "0 rows" in decision.reason
 
