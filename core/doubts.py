@@ -16,18 +16,23 @@ from typing import Any
 DOUBT_KINDS: dict[str, str] = {
     "alone": "COLUMN",
     "presence": "COLUMN",
+    "value": "COLUMN",
     "mean": "COLUMN",
     "sum": "COLUMN,COLUMN",
     "product": "COLUMN,COLUMN",
+    "together": "COLUMN,COLUMN",
+    "window": "COLUMN",
     "files": "",
     "owner": "COLUMN",
     "near-copies": "",
     "drawn-again": "CLASS",
     "order": "",
+    "moment": "COLUMN",
     "shrunk": "",
     "not-compared": "",
     "too-good": "",
     "carries": "COLUMN",
+    "refuted": "RUN",
 }
 
 
