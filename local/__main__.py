@@ -22,6 +22,13 @@ from local.cloud import Cloud
 from local.deploy import DeployError
 from ops.data import list_uploads, put_table
 from ops.deployment import Deployment
+from ops.waiting import (
+    PENDING,
+    explain_acceptance,
+    explain_version,
+    list_packages,
+    list_waiting,
+)
 
 FOLDER = Path(".local")
 
@@ -82,9 +89,16 @@ def up(args: argparse.Namespace) -> int:
             print(describe(cloud), flush=True)
             if not args.no_data:
                 deployment = demo.connect_cloud(settings, cloud)
+<<<<<<< HEAD
                 put_tables(deployment, Path(settings.data.file))
                 wait_for_model(cloud, deployment)
                 print(describe_call(cloud, deployment), flush=True)
+=======
+                if wait_for_model(cloud, deployment):
+                    print(describe_call(cloud, deployment), flush=True)
+                else:
+                    print(describe_waiting(deployment), flush=True)
+>>>>>>> main
             if not args.once:
                 wait_for_end()
         finally:
@@ -133,24 +147,42 @@ def describe(cloud: Cloud) -> str:
     return "\n".join(lines)
 
 
-def wait_for_model(cloud: Cloud, deployment: Deployment) -> None:
-    """Show the training job's progress until its model is live.
+def wait_for_model(cloud: Cloud, deployment: Deployment) -> bool:
+    """Show the training job's progress until its model is live; False if it waits for a person.
 
-    Raises DemoError where the run fails, or its model is not approved.
+    Raises DemoError where the run fails, or its model is rejected.
     """
     watched = demo.Demo(
         cloud, deployment.settings, Console(highlight=False, soft_wrap=True), deployment
     )
     with watched.show("training"):
         watched.wait_until("waiting for the run", watched.model_packages)
+        # A package is created pending; what its run ends with is the decision.
+        watched.wait_until("registering", lambda: not watched.is_running())
         package = watched.describe_package(-1)
         status = package["ModelApprovalStatus"]
+        if status == PENDING:
+            return False
         if status != "Approved":
             reason = package.get("ApprovalDescription", "")
             raise demo.DemoError(f"the model is registered as {status}, so none is live: {reason}")
         watched.wait_until(
             "promoting", lambda: deployment.model_uri != "none" and watched.is_settled()
         )
+    return True
+
+
+def describe_waiting(deployment: Deployment) -> str:
+    """Say that the first model waits for a person, why, and how it goes live."""
+    (version, *_) = list_waiting(deployment, list_packages(deployment), deployment.model_uri)
+    lines = [
+        f"\nmodel version {version['version']} waits for a person; none is live:",
+        *explain_version(version),
+        "in another terminal",
+        f"  {version['approve']}",
+        *explain_acceptance(version),
+    ]
+    return "\n".join(lines)
 
 
 def describe_call(cloud: Cloud, deployment: Deployment) -> str:

@@ -120,6 +120,7 @@ class Training(StageConstruct):
         storage.allow(
             role, "s3:GetObject", "s3:GetObjectVersion", below=["data/", "labelled/", "runs/"]
         )
+        storage.allow(role, "s3:GetObject", below=["monitor/claim.json"])
         storage.allow(role, "s3:PutObject", "s3:AbortMultipartUpload", below=["runs/"])
         allow(role, "s3:ListBucket", "s3:ListBucketVersions", on=[storage.bucket.bucket_arn])
         allow_packages(plan, "sagemaker:DescribeModelPackage")

@@ -18,6 +18,8 @@ NO_MODEL = "none"
 # Triggers that only say "there may be something new": a later execution sees it too.
 SUPERSEDED_TRIGGERS = frozenset({"data", "schedule"})
 DRIFT_MARKER = "runs/latest-drift.json"
+CLAIM = "monitor/claim.json"
+"""What labels say of the newest claim (lambdas/monitor/judging.py)."""
 RUN_NAME_LIMIT = 63
 CHANNEL_FOLDER = "/opt/ml/input/data"
 
@@ -333,6 +335,7 @@ def _prepare(
         "inputs": [asdict(version) for version in objects.inputs],
         "unread": [{"key": found.version.key, "reason": found.reason} for found in objects.unread],
         "champion": None if champion == NO_MODEL else champion,
+        "refuted": _refuted_claim(storage),
         "commit": settings.commit,
         "source_uri": settings.source_uri,
         "settings_digest": settings.settings_digest,
@@ -364,6 +367,13 @@ def _prepare(
             "sagemaker_job_name": run,
         },
     )
+
+
+def _refuted_claim(storage: Storage) -> dict[str, Any] | None:
+    """Return the newest claim that labels have judged, if they have refuted it."""
+    raw = storage.read(CLAIM)
+    found = None if raw is None else json.loads(raw)
+    return found if found and found["refuted"] else None
 
 
 def _run_name(request: Request, settings: Settings, fingerprint: str) -> str:

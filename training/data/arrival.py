@@ -18,6 +18,7 @@ from core.errors import DataError
 from training.arrays import BoolArray, IntArray
 from training.data.columns import Series
 
+DELETED = "marked as deleted"
 CASES = 0.5  # distinct rows of a file, as a share: fewer make a table of counts
 
 
@@ -26,13 +27,15 @@ class Arrived:
     """The rows that count, in the order in which they were read, and what became of each file.
 
     `files` has a row's place among `names`; `counts` says for each file how many rows it brought,
-    how many count, and why the others do not.
+    how many count, and why the others do not. `deleted` are the ids of which a row is marked as
+    deleted and none counts.
     """
 
     table: pd.DataFrame
     files: IntArray
     names: tuple[str, ...]
     counts: tuple[Mapping[str, Any], ...]
+    deleted: tuple[Any, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -82,16 +85,21 @@ def combine(
     else:
         why[_find_equal(files, rows)] = "equal to a row of another file"
     if deleted is not None and deleted in files.table.columns:
-        why[(why == "") & _is_marked(files.table[deleted])] = "marked as deleted"
+        why[(why == "") & _is_marked(files.table[deleted])] = DELETED
     kept = why == ""
     if not kept.any():
         raise DataError("no row is left: every row is replaced or marked as deleted")
     left = files.keep(kept)
-    return Arrived(left.table, left.files, files.names, _count(files, why))
+    deleted_ids: tuple[Any, ...] = ()
+    if ids is not None and (why == DELETED).any():
+        values = files.table[str(id_column)]
+        gone = (why == DELETED) & ids.notna().to_numpy() & ~ids.isin(ids[kept]).to_numpy()
+        deleted_ids = tuple(values[gone].unique())
+    return Arrived(left.table, left.files, files.names, _count(files, why), deleted_ids)
 
 
 def drop_known(rows: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
-    """Leave out rows that `table` holds as well, in every column of theirs."""
+    """Leave out rows that `table` holds as well, in every column of theirs; the index stays."""
     if not len(rows) or not len(rows.columns):
         return rows
     both = pd.concat([table[list(rows.columns)], rows], ignore_index=True)
@@ -99,7 +107,7 @@ def drop_known(rows: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
     mine, theirs = hashes[len(table) :], hashes[: len(table)]
     if len(np.unique(theirs)) < CASES * len(theirs):
         return rows  # a table of counts: equal rows are cases of their own
-    return rows[~np.isin(mine, theirs)].reset_index(drop=True)
+    return rows[~np.isin(mine, theirs)]
 
 
 def find_misfit(
