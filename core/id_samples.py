@@ -24,6 +24,7 @@ from core.delimited import find_encoding, find_separator
 OBJECT_BYTES = 32 << 20  # read of one file
 TEXT_BYTES = 64 << 20  # read of one file after it is unpacked
 TOTAL_BYTES = 256 << 20  # of all files, unpacked
+MAX_FILES = 500  # each is one request to S3
 MAX_IDS = 4096  # kept of one file
 _HEAD_BYTES = 200_000
 _CELL_BYTES = 4
@@ -148,7 +149,7 @@ def sample_newest(files: Sequence[File], table: Table) -> list[Sample | None]:
     samples: list[Sample | None] = [None] * len(files)
     left = TOTAL_BYTES
     for place in range(len(files) - 1, -1, -1):
-        if left <= 0:
+        if left <= 0 or len(files) - place > MAX_FILES:
             break
         file = files[place]
         start = file.read_start(min(file.size, OBJECT_BYTES))

@@ -254,6 +254,11 @@ def test_files_are_read_from_the_newest_until_it_is_enough(monkeypatch: pytest.M
     assert "day-4.csv" in misfit
     other = [*days[:5], File("other.csv", write(make(400, first=9000)))]
     assert find_misfit(other, {5}, arrival="snapshot", table=Table()) is None
+    monkeypatch.undo()
+    assert find_misfit(other, {5}, arrival="snapshot", table=Table()) is not None
+    monkeypatch.setattr(id_samples, "MAX_FILES", 2)
+    read = [s is not None for s in id_samples.sample_newest(days, Table())]
+    assert read == [False, False, False, False, True, True]
 
 
 def test_the_sentence_of_the_issue() -> None:

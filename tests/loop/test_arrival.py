@@ -203,7 +203,7 @@ def test_what_the_sentence_says_lets_it_go_on(shop: Shop) -> None:
     body = s3.get_object(Bucket=bucket, Key=f"models/{run}/output/model/lineage.json")[
         "Body"
     ].read()
-    files = {entry["key"]: entry for entry in json.loads(body)["data"]["files"]}
+    files = {entry["key"]: entry for entry in json.loads(body)["inputs"]}
     assert files["data/day-2.csv"]["used"] == 400
     assert files["data/day-1.csv"]["used"] == 0
     assert shop.ops("data", "day-3.csv", "--stage", "local").returncode == 0
