@@ -49,11 +49,15 @@ check: setup ## lint, types, import rules, templates
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
+	@for file in $$(git ls-files -- app.py bench core infra lambdas local ops training | grep '\.py$$'); do \
+	  [ $$(wc -l <$$file) -le 600 ] || grep -q '^# Over 600 lines: ' $$file \
+	    || { echo "$$file has over 600 lines: divide it, or say why in a line '# Over 600 lines: ...'"; exit 1; }; \
+	done
 	@for stage in dev local prod; do \
 	  $(CDK) synth --quiet -c stage=$$stage -o .build/check/$$stage || exit 1; \
 	done
 	@$(BIN)/cfn-lint .build/check/*/*.template.json
-	@echo "lint, types, import rules, cdk-nag and cfn-lint: clean"
+	@echo "lint, types, import rules, module sizes, cdk-nag and cfn-lint: clean"
 
 format: setup ## format the code
 	@$(BIN)/ruff check --fix-only --quiet .

@@ -67,6 +67,10 @@ class Clock:
         """Return the simulated time as an aware datetime in UTC."""
         return datetime.fromtimestamp(self.now(), UTC)
 
+    def naive_utc(self) -> datetime:
+        """Return the simulated time in UTC without a zone, which is how moto keeps times."""
+        return self.utc().replace(tzinfo=None)
+
     def sleep(
         self,
         seconds: float,

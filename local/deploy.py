@@ -8,14 +8,22 @@ import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
-if TYPE_CHECKING:
-    from local.cloud import Cloud
+from local.host import Host
+from local.services.cloudformation.stacks import Stacks
 
 TOOLKIT = "CDKToolkit"
 QUALIFIER = "hnb659fds"
 FIXED_TIME = (1980, 1, 1, 0, 0, 0)
+
+
+class StackHost(Host, Protocol):
+    """A cloud with stacks."""
+
+    @property
+    def stacks(self) -> Stacks:
+        """The stacks of the account."""
 
 
 class DeployError(Exception):
@@ -97,7 +105,7 @@ class Assembly:
 class Deployment:
     """One deployment of an assembly to a local cloud, through the public APIs."""
 
-    def __init__(self, cloud: Cloud, folder: Path) -> None:
+    def __init__(self, cloud: StackHost, folder: Path) -> None:
         self._cloud = cloud
         self._assembly = Assembly(Path(folder).resolve())
         self._known: set[tuple[str, str]] = set()

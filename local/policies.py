@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-# What is true of every call that AWS would see: the local endpoint stands for TLS.
+# The condition keys of every call: the local endpoint counts as TLS.
 SECURE: Mapping[str, str] = {"aws:SecureTransport": "true"}
 
 _OPERATORS: dict[str, Callable[[str, str], bool]] = {

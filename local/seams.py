@@ -6,7 +6,7 @@ from typing import Any
 
 import moto
 
-# What is replaced is private to moto and was read in this version.
+# The replaced attributes are private to moto; they were checked in this version.
 MOTO_VERSION = "5.2.5"
 _ABSENT = object()
 

@@ -1,4 +1,4 @@
-"""Build Python syntax trees from several threads without tripping over CPython.
+"""Build Python syntax trees from several threads in spite of a defect in CPython.
 
 CPython up to 3.12 counts how deep the tree under construction is once per process, so two threads
 that build trees at the same moment can each find the other's depth and stop with a SystemError

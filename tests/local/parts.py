@@ -13,8 +13,11 @@ import pytest
 from moto import mock_aws
 
 from local.clock import Clock
-from local.events import Events
-from local.metrics import Metrics
+from local.services.cloudwatch.metrics import Metrics
+from local.services.events.bus import Events
+from local.services.logs.events import Logs
+from local.services.s3.notifications import ObjectEvents
+from local.services.sagemaker.registry import Registry
 
 ACCOUNT, REGION = "123456789012", "eu-west-1"
 
@@ -120,6 +123,6 @@ class PartsHost:
 def host(tmp_path: Path) -> Iterator[PartsHost]:
     with mock_aws():
         host = PartsHost(tmp_path)
-        host.start(host.metrics, host.events)
+        host.start(host.metrics, host.events, Logs(host), ObjectEvents(host), Registry(host))
         yield host
         host.stop()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from local.cloud import Cloud
-from tests.local.test_jobs import pack
+from tests.local.services.sagemaker.test_jobs import pack
 
 SCRIPT = "import os; open(os.environ['SM_MODEL_DIR'] + '/model', 'w').write('fitted')"
 

@@ -11,10 +11,10 @@ import pytest
 from botocore.exceptions import ClientError
 from botocore.session import get_session
 
+from local.catalogue import KINDS
 from local.cloud import Cloud
-from local.resources import KINDS, ResourceError
-from local.resources.base import fit
-from local.stacks import Stack
+from local.resources import ResourceError, fit
+from local.services.cloudformation.model import Stack
 from tests.local.assembly import role
 
 # What the synthesised templates may hold (infra/), and what `cdk bootstrap` makes.

@@ -166,15 +166,15 @@ def test_no_row_is_lost_or_doubled_when_workers_die(
     scored: Scored, run: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Processes killed in the middle of a unit: the units are scored again, once."""
-    from local import functions
+    from local.services.lambda_.workers import Worker
 
-    original = functions.Worker.__init__
+    original = Worker.__init__
 
     def remember(worker: Any, *given: Any) -> None:
         original(worker, *given)
         WORKERS.append(worker)
 
-    monkeypatch.setattr(functions.Worker, "__init__", remember)
+    monkeypatch.setattr(Worker, "__init__", remember)
     for pool in list(scored.cloud.functions._pools.values()):
         pool.retire()
     scored.cloud.functions._pools.clear()
@@ -279,9 +279,9 @@ def test_a_promotion_in_the_middle_of_a_job_changes_none_of_its_answers(
     scored: Scored, run: Any, assembly: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All rows carry the answers of the model that was live at the start; the next job's do not."""
-    from local import functions
+    from local.services.lambda_.workers import Worker
 
-    original = functions.Worker.run
+    original = Worker.run
     promoted = threading.Event()
     calls: list[bytes] = []
 
@@ -293,7 +293,7 @@ def test_a_promotion_in_the_middle_of_a_job_changes_none_of_its_answers(
                 assert promoted.wait(300)
         return original(worker, arn, payload, request_id)
 
-    monkeypatch.setattr(functions.Worker, "run", hold)
+    monkeypatch.setattr(Worker, "run", hold)
     rows = [make_row(index) for index in range(10_000)]
     scored.put("five/in/a.jsonl", lines_of(rows))
     before = scored.deployment.model_uri

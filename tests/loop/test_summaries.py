@@ -18,9 +18,9 @@ import pytest
 
 from core.settings import load_settings
 from lambdas.monitor.service import Monitor, Ports
-from local import functions
 from local.cloud import Cloud
 from local.demo import CLOCK_RATE, connect_cloud
+from local.services.lambda_.workers import Worker
 from ops.deployment import Deployment
 from tests.lambdas.monitor_world import (
     HOUR,
@@ -90,23 +90,23 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
 
 
 @pytest.fixture
-def workers(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> list[functions.Worker]:
+def workers(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> list[Worker]:
     """Hear of each process that is started for a function, from now on."""
-    started: list[functions.Worker] = []
-    original = functions.Worker.__init__
+    started: list[Worker] = []
+    original = Worker.__init__
 
-    def remember(worker: functions.Worker, *given: Any) -> None:
+    def remember(worker: Worker, *given: Any) -> None:
         original(worker, *given)
         started.append(worker)
 
-    monkeypatch.setattr(functions.Worker, "__init__", remember)
+    monkeypatch.setattr(Worker, "__init__", remember)
     for pool in list(stage.cloud.functions._pools.values()):
         pool.retire()
     stage.cloud.functions._pools.clear()
     return started
 
 
-def kill_two(workers: list[functions.Worker], killed: list[int], stop: threading.Event) -> None:
+def kill_two(workers: list[Worker], killed: list[int], stop: threading.Event) -> None:
     """Kill two processes, each a moment into the counting of a batch."""
     while len(killed) < 2 and not stop.is_set():
         for worker in list(workers):
@@ -122,7 +122,7 @@ def kill_two(workers: list[functions.Worker], killed: list[int], stop: threading
 
 
 def test_workers_that_die_neither_lose_nor_double_a_row(
-    stage: Stage, workers: list[functions.Worker]
+    stage: Stage, workers: list[Worker]
 ) -> None:
     """The deployed map counts 60,000 rows while processes are killed; one run concludes the same.
 

@@ -61,3 +61,11 @@ def sample_rows(rows: int, most: int, seed: int = 0) -> IntArray:
     if rows <= most:
         return np.arange(rows)
     return np.sort(np.random.default_rng([seed, 11]).choice(rows, most, replace=False))
+
+
+def last_decimal(values: FloatArray) -> float:
+    """Give half a unit of the last decimal that values are written with, at most six."""
+    for decimals in range(1, 7):
+        if np.array_equal(np.round(values, decimals), values):
+            return 0.51 * 10.0**-decimals if not np.array_equal(np.round(values), values) else 1e-9
+    return 1e-6 * max(1.0, float(np.abs(values).max()))

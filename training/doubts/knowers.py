@@ -16,6 +16,8 @@ from training.doubts.doubt import (
     rank_area,
     sample_rows,
 )
+from training.doubts.means import find_means
+from training.doubts.parts import find_parts, find_together
 
 MAX_ROWS = 50_000
 MIN_ROWS = 30
@@ -24,12 +26,12 @@ BINS = 32
 AREA = 0.98  # the least ROC-AUC of one column that makes it doubtful, after its error
 SKILL = 0.93  # the same for more than two classes: the share of the log loss that it takes away
 EXPLAINED = 0.995  # the same for a number: the share of the variance
-EXACT = 1.0 - 1e-6
-MOST_PARTS = 6
 PURE = 0.98
 LARGEST_BASE = 0.9
-MIN_GROUPS = 8
-MOST_GROUPINGS = 30  # categories before numbers
+MIN_REACH = 0.2  # of a class: a smaller part is a fact about it, not a copy of the target
+MIN_VALUES = 20  # distinct ones, for a frequent one to be a spike
+MIN_SPIKE = 0.05
+MOST_SPIKES = 5
 
 
 def find_knowers(
@@ -52,9 +54,11 @@ def find_knowers(
     found: dict[str, Doubt] = {}
     checks = (
         _find_present(taken, target, classes),
-        _find_means(taken, target, classes),
+        _find_spikes(taken, target, classes),
+        find_means(taken, target, classes),
         _find_alone(taken, target, classes),
-        _find_parts(taken, target, classes),
+        find_parts(taken, target, classes),
+        find_together(taken, target, classes),
         _find_files(None if files is None else files[rows], target, classes),
     )
     for doubts in checks:
@@ -184,22 +188,77 @@ def _find_present(
     shares = np.bincount(codes, minlength=len(classes)) / len(codes)
     for variable in variables:
         filled = np.isfinite(variable.values)
-        for side, word in ((filled, "filled in"), (~filled, "empty")):
-            found = _find_pure(side, codes, shares)
-            if found is None:
-                continue
-            code, purity = found
-            reached = float(side[codes == code].mean())
-            if reached < 0.2:
-                continue  # a small part of the class: a fact about it, not a copy of the target
-            yield Doubt(
-                f"presence:{variable.name}",
-                f"{variable.name!r} is {word} in {int(side.sum())} rows, of which {purity:.1%} are "
-                f"{classes[code]!r} ({shares[code]:.1%} of all rows are): is it filled in only "
-                "once the outcome is known?",
-                (variable.name,),
+        sides = ((filled, "filled in"), (~filled, "empty"))
+        said = _say_pure(variable.name, sides, codes, shares, classes)
+        if said is not None:
+            sentence = f"{said}: is it filled in only once the outcome is known?"
+            yield Doubt(f"presence:{variable.name}", sentence, (variable.name,))
+
+
+def _find_spikes(
+    variables: Sequence[Variable], labels: FloatArray, classes: Sequence[str]
+) -> Iterator[Doubt]:
+    """Find numbers of which one frequent value, or having another, goes with one class.
+
+    An amount that is 0 for everybody but some of one class was set once the outcome was known; a
+    value that only rows of one class share was filled in by class.
+    """
+    if not classes:
+        return
+    codes = labels.astype(np.intp)
+    shares = np.bincount(codes, minlength=len(classes)) / len(codes)
+    for variable in variables:
+        if variable.kind != "number":
+            continue
+        known = np.isfinite(variable.values)
+        values, counts = np.unique(variable.values[known], return_counts=True)
+        if len(values) < MIN_VALUES:
+            continue
+        order = np.argsort(-counts, kind="stable")[:MOST_SPIKES]
+        for spike in values[order][counts[order] >= MIN_SPIKE * len(labels)]:
+            at = variable.values == spike
+            sides = [(known & ~at, f"other than {spike:.6g}")]
+            if _stands_out(variable.values, at, codes):
+                sides.append((at, f"exactly {spike:.6g}"))
+            said = _say_pure(variable.name, sides, codes, shares, classes)
+            if said is not None:
+                sentence = f"{said}: is it set, or was it filled in, once the outcome is known?"
+                yield Doubt(f"value:{variable.name}", sentence, (variable.name,))
+                break
+
+
+def _stands_out(values: FloatArray, at: BoolArray, codes: IntArray) -> bool:
+    """Say whether the rows with the nearest other values are of other classes.
+
+    If not, the value is no exception: the column rises or falls with the class.
+    """
+    code = int(np.bincount(codes[at]).argmax())
+    apart = np.abs(values - values[at][0])
+    apart[at | ~np.isfinite(values)] = np.inf
+    nearest = np.argsort(apart, kind="stable")[: max(1, int(at.sum()) // 2)]
+    nearest = nearest[np.isfinite(apart[nearest])]
+    return bool((codes[nearest] == code).mean() < 0.9) if len(nearest) else False
+
+
+def _say_pure(
+    name: str,
+    sides: Sequence[tuple[BoolArray, str]],
+    codes: IntArray,
+    shares: FloatArray,
+    classes: Sequence[str],
+) -> str | None:
+    """Say which side of a column goes with one class, and how much of that class it is."""
+    for side, word in sides:
+        found = _find_pure(side, codes, shares)
+        if found is None:
+            continue
+        code, purity = found
+        if float(side[codes == code].mean()) >= MIN_REACH:
+            return (
+                f"{name!r} is {word} in {int(side.sum())} rows, of which {purity:.1%} are "
+                f"{classes[code]!r} ({shares[code]:.1%} of all rows are)"
             )
-            break
+    return None
 
 
 def _find_pure(side: BoolArray, codes: IntArray, shares: FloatArray) -> tuple[int, float] | None:
@@ -216,197 +275,6 @@ def _find_pure(side: BoolArray, codes: IntArray, shares: FloatArray) -> tuple[in
     if float(binom.sf(counts[code] - 1, size, shares[code])) > 1e-6:
         return None
     return code, float(counts[code] / size)
-
-
-# -- as parts of a sum or product ----------------------------------------------------------------
-
-
-def _find_parts(
-    variables: Sequence[Variable], labels: FloatArray, classes: Sequence[str]
-) -> Iterator[Doubt]:
-    """Find a few numbers whose weighted sum, or product of powers, is the target."""
-    if classes:
-        return
-    numbers = [v for v in variables if v.kind == "number" and np.isfinite(v.values).mean() > 0.5]
-    for word, logs in (("sum", False), ("product", True)):
-        usable = numbers
-        target = labels
-        if logs:
-            usable = [v for v in numbers if np.nanmin(v.values) > 0]
-            if float(labels.min()) <= 0:
-                return
-            target = np.log(labels)
-        names = _find_combination(usable, target, logs=logs)
-        if names:
-            shown = ", ".join(repr(name) for name in names)
-            yield Doubt(
-                f"{word}:{','.join(names)}",
-                f"the target is a {'weighted sum' if word == 'sum' else 'product of powers'} of "
-                f"{shown}: are they known when predicting?",
-                tuple(names),
-            )
-            return
-
-
-def _find_combination(
-    variables: Sequence[Variable], target: FloatArray, *, logs: bool
-) -> list[str]:
-    if not variables:
-        return []
-    matrix = np.column_stack([np.log(v.values) if logs else v.values for v in variables])
-    known = np.isfinite(matrix).all(axis=1) & np.isfinite(target)
-    if known.sum() < max(MIN_ROWS, 3 * len(variables)):
-        return []
-    matrix, wanted = matrix[known], target[known]
-    keep = np.ptp(matrix, axis=0) > 0
-    matrix, names = (
-        matrix[:, keep],
-        [v.name for v, kept in zip(variables, keep, strict=True) if kept],
-    )
-    if np.ptp(wanted) == 0 or not names:
-        return []
-    matrix = (matrix - matrix.mean(axis=0)) / matrix.std(axis=0)
-    wanted = (wanted - wanted.mean()) / wanted.std()
-    if _explained(matrix, wanted) < EXACT:
-        return []
-    chosen: list[int] = []
-    while len(chosen) < MOST_PARTS:  # forwards, so that a short answer is found first
-        best = max(
-            (k for k in range(len(names)) if k not in chosen),
-            key=lambda k: _explained(matrix[:, [*chosen, k]], wanted),
-            default=None,
-        )
-        if best is None:
-            break
-        chosen.append(best)
-        if _explained(matrix[:, chosen], wanted) >= EXACT:
-            break
-    if _explained(matrix[:, chosen], wanted) < EXACT:
-        return []
-    for k in list(chosen):  # and what a later one made needless goes
-        others = [other for other in chosen if other != k]
-        if others and _explained(matrix[:, others], wanted) >= EXACT:
-            chosen = others
-    return [names[k] for k in sorted(chosen)]
-
-
-def _explained(matrix: FloatArray, wanted: FloatArray) -> float:
-    """Give the share of the variance of a standardised target that a least-squares fit explains."""
-    weights, *_ = np.linalg.lstsq(matrix, wanted, rcond=None)
-    return 1.0 - float(((wanted - matrix @ weights) ** 2).mean())
-
-
-# -- as means of the target ----------------------------------------------------------------------
-
-
-def _find_means(
-    variables: Sequence[Variable], labels: FloatArray, classes: Sequence[str]
-) -> Iterator[Doubt]:
-    """Find columns made from means of the target over groups: target encodings."""
-    targets = (
-        [labels]
-        if not classes
-        else [(labels == code).astype(np.float64) for code in range(len(classes))]
-    )
-    groupings = sorted((v for v in variables if _has_groups(v)), key=lambda v: v.kind)
-    groupings = groupings[:MOST_GROUPINGS]
-    for variable in variables:
-        if variable.kind != "number" or not np.isfinite(variable.values).all():
-            continue
-        by = _find_grouping(variable, groupings, targets)
-        if by is not None:
-            yield Doubt(
-                f"mean:{variable.name}",
-                f"{variable.name!r} is the mean of the target {by}: it was made from the answers "
-                "of the very rows that judge; compute it within training, or leave it out",
-                (variable.name,),
-            )
-
-
-def _has_groups(variable: Variable) -> bool:
-    values = variable.values[np.isfinite(variable.values)]
-    distinct = len(np.unique(values))
-    return MIN_GROUPS <= distinct <= len(values) / 3
-
-
-def _find_grouping(
-    variable: Variable, groupings: Sequence[Variable], targets: Sequence[FloatArray]
-) -> str | None:
-    distinct, own = np.unique(variable.values, return_inverse=True)
-    if len(distinct) < 3:
-        return None
-    sizes = np.bincount(own)
-    rounding = _rounding(distinct)
-    for target in targets:
-        if len(distinct) <= len(own) / 3:
-            means = np.bincount(own, weights=target) / sizes
-            same = np.abs(means - distinct) <= rounding
-            varied = len(np.unique(means[same])) >= 3
-            if varied and sizes[same].sum() >= 0.9 * sizes.sum():
-                return "among the rows that share its value"
-        for grouping in groupings:
-            if grouping is variable or not np.isfinite(grouping.values).all():
-                continue
-            if _is_mean_over(variable.values, grouping, target, rounding):
-                return f"over {grouping.name!r}"
-    return None
-
-
-def _is_mean_over(
-    values: FloatArray, grouping: Variable, target: FloatArray, rounding: float
-) -> bool:
-    """Say whether values are a group's mean, with or without the row's own answer, or shrunk."""
-    _, groups = np.unique(grouping.values, return_inverse=True)
-    sizes = np.bincount(groups)
-    sums = np.bincount(groups, weights=target)
-    many = sizes[groups] >= 2
-    left_out = (sums[groups] - target) / np.maximum(1, sizes[groups] - 1)
-    if many.sum() >= 0.5 * len(values):
-        close = np.abs(values - left_out)[many] <= rounding
-        if close.mean() >= 0.9 and np.ptp(left_out[many]) > 10 * rounding:
-            return True
-    means = sums / sizes
-    first = np.zeros(len(sizes))
-    first[groups] = values
-    if not np.array_equal(first[groups], values):
-        return False  # it changes within the group, so it is none of its means
-    if (np.abs(first - means) <= rounding).mean() >= 0.9 and np.ptp(means) > 10 * rounding:
-        return True
-    return _fits_noise(first, means, sizes, target, groups)
-
-
-def _fits_noise(
-    first: FloatArray, means: FloatArray, sizes: IntArray, target: FloatArray, groups: IntArray
-) -> bool:
-    """Say whether a group's value follows the noise of its mean, as a shrunk mean does.
-
-    An honest property of a group explains its true mean at best; what is left then is the sampling
-    variance of the mean. A fit much closer than that was made from the answers.
-    """
-    from scipy.stats import chi2
-
-    within = np.bincount(groups, weights=(target - means[groups]) ** 2)
-    pooled = float(within.sum()) / max(1, len(target) - len(sizes))
-    if pooled <= 0 or len(sizes) < MIN_GROUPS or np.ptp(first) == 0:
-        return False
-    weights = sizes / pooled
-    spread = float((weights * (means - np.average(means, weights=weights)) ** 2).sum())
-    if float(chi2.cdf(spread, len(sizes) - 1)) < 0.01:
-        return False  # the means hardly differ at all: a matched design, not a copied answer
-    design = np.column_stack([np.ones(len(sizes)), first, first / sizes, 1.0 / sizes])
-    root = np.sqrt(weights)
-    fitted, _, rank, _ = np.linalg.lstsq(design * root[:, None], means * root, rcond=None)
-    left = float((weights * (means - design @ fitted) ** 2).sum())
-    freedom = len(sizes) - int(rank)
-    return freedom >= 4 and float(chi2.cdf(left, freedom)) < 1e-6
-
-
-def _rounding(values: FloatArray) -> float:
-    """Give half a unit of the last decimal that values are written with, at most six."""
-    for decimals in range(1, 7):
-        if np.array_equal(np.round(values, decimals), values):
-            return 0.51 * 10.0**-decimals if not np.array_equal(np.round(values), values) else 1e-9
-    return 1e-6 * max(1.0, float(np.abs(values).max()))
 
 
 # -- by the file ---------------------------------------------------------------------------------

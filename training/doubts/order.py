@@ -10,6 +10,9 @@ from training.doubts.doubt import Doubt, Variable
 # From this likeness of neighbours' labels on, a random split tells the future too well.
 ALIKE = 0.2
 MIN_ROWS = 200
+SPAN = 7  # rows before and after that a moving window may reach
+IN_WINDOW = 0.9999
+WITHOUT_FUTURE = 0.999
 
 
 def measure_likeness(labels: FloatArray, *, classes: bool) -> float:
@@ -50,7 +53,19 @@ def find_sorting(variables: Sequence[Variable], rows: int) -> str | None:
             steps = np.diff(variable.values)
             if bool((steps >= 0).all()) or bool((steps <= 0).all()):
                 return variable.name
+            if _follows_rows(variable.values):
+                return variable.name
     return None
+
+
+def _follows_rows(values: FloatArray) -> bool:
+    """Say whether values nearly rise or fall with the rows: a rank correlation over 0.95."""
+    from scipy.stats import rankdata
+
+    if not np.isfinite(values).all() or float(np.ptp(values)) == 0.0:
+        return False
+    ranks = rankdata(values)
+    return abs(float(np.corrcoef(ranks, np.arange(len(ranks)))[0, 1])) > 0.95
 
 
 def find_order(variables: Sequence[Variable], labels: FloatArray, *, classes: bool) -> Doubt | None:
@@ -69,3 +84,40 @@ def find_order(variables: Sequence[Variable], labels: FloatArray, *, classes: bo
         "have, and the holdout was drawn at random among them: the model was tested on moments "
         'between those that it learned. Set [split] strategy = "order" (or name the time column)',
     )
+
+
+def find_windows(variables: Sequence[Variable], labels: FloatArray) -> list[Doubt]:
+    """Find columns of ordered rows that are moving sums of the target over its own and later rows.
+
+    A sum over earlier rows alone is what service can know. `labels` are numbers, or 1 for a class.
+    """
+    lags = list(range(-SPAN, SPAN + 1))
+    inner = np.arange(SPAN, len(labels) - SPAN)
+    if len(inner) < MIN_ROWS or float(np.ptp(labels)) == 0.0:
+        return []
+    around = np.column_stack([labels[inner + lag] for lag in lags])
+    found = []
+    for variable in variables:
+        values = variable.values[inner]
+        if variable.kind != "number" or not np.isfinite(values).all() or np.ptp(values) == 0.0:
+            continue
+        if _fit(around, values) < IN_WINDOW:
+            continue
+        if _fit(around[:, : lags.index(0)], values) < WITHOUT_FUTURE:
+            found.append(
+                Doubt(
+                    f"window:{variable.name}",
+                    f"{variable.name!r} is a moving sum of the target over the row's own answer or "
+                    "later ones: service does not know them; use earlier rows alone",
+                    (variable.name,),
+                )
+            )
+    return found
+
+
+def _fit(design: FloatArray, values: FloatArray) -> float:
+    """Give the share of the variance that a least-squares fit explains."""
+    centred = design - design.mean(axis=0)
+    wanted = values - values.mean()
+    weights, *_ = np.linalg.lstsq(centred, wanted, rcond=None)
+    return 1.0 - float(((wanted - centred @ weights) ** 2).sum() / (wanted**2).sum())

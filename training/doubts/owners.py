@@ -20,6 +20,10 @@ MIN_ROWS_AN_OWNER = 1.5
 LARGEST_SHARE = 0.2
 CONSTANT = 0.95  # of the pairs of one owner that chance would part
 ALIKE = 0.3
+MIN_VALUES = 8
+MOST_COLUMNS = 25
+BEYOND_CHANCE = 10.0  # times the equal pairs that unrelated columns would have
+PARTNERS = 0.5
 _ID_NAME = re.compile(
     r"(^|[_\s.-])(id|ids|nr|no|num|number|uuid|guid|key|code|subject|case)$", re.I
 )
@@ -81,6 +85,48 @@ def find_owners(
             if owner is not None:
                 found.append(owner)
     return sorted(found, key=lambda owner: (-len(owner.constant), -owner.owners))
+
+
+def find_joint_owner(variables: Sequence[Variable]) -> tuple[tuple[str, str], IntArray] | None:
+    """Find two columns that together repeat far beyond chance, as age and height of a person do.
+
+    Gives their names and the joint value of each row. Related columns repeat together as well, so
+    this is a reason to fit once more with those rows kept together, not yet a doubt.
+    """
+    coded = []
+    for variable in variables:
+        known = np.isfinite(variable.values)
+        distinct, codes = np.unique(variable.values[known], return_inverse=True)
+        if known.all() and MIN_VALUES <= len(distinct) <= 0.9 * len(codes):
+            shares = np.bincount(codes) / len(codes)
+            coded.append((variable.name, codes.astype(np.int64), float((shares**2).sum())))
+    best: tuple[float, tuple[str, str], IntArray] | None = None
+    for first, (name, codes, chance) in enumerate(coded[:MOST_COLUMNS]):
+        for other, others, like in coded[first + 1 : MOST_COLUMNS]:
+            joint = np.unique(codes * (int(others.max()) + 1) + others, return_inverse=True)[1]
+            sizes = np.bincount(joint)
+            n = len(joint)
+            pairs = float((sizes * (sizes - 1.0)).sum()) / (n * (n - 1.0))
+            partners = float(sizes[sizes > 1].sum()) / n
+            ratio = pairs / max(chance * like, 1.0 / n**2)
+            if ratio < BEYOND_CHANCE or partners < PARTNERS or n < MIN_ROWS_AN_OWNER * len(sizes):
+                continue
+            if best is None or ratio > best[0]:
+                best = (ratio, (name, other), joint.astype(np.intp))
+    return None if best is None else (best[1], best[2])
+
+
+def doubt_joint_owner(names: tuple[str, str], resting: float, figures: str) -> Doubt:
+    """Hold a claim that rests on rows of one owner on both sides, which no column names."""
+    first, second = names
+    return Doubt(
+        f"owner:{first}+{second}",
+        f"rows with equal {first!r} and {second!r} seem to be of the same thing (a person measured "
+        f"again?): with those rows kept together {min(resting, 1.0):.0%} of what the model knows "
+        f"goes ({figures}). Bring the column that names it, as [problem] group_column with "
+        '[split] strategy = "group"',
+        names,
+    )
 
 
 def _groups(variable: Variable, rows: IntArray) -> IntArray | None:

@@ -26,7 +26,7 @@ from training.judge.duel import Duel
 
 LUCKY_RATE = 0.05
 MIN_ROWS = 20
-TUNED_UNITS = 1_000  # the number of units at which the limit is lowest, about
+TUNED_UNITS = 300  # the number of units at which the limit is about lowest
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,8 @@ class Decision:
 def limit_in_errors(units: int) -> float:
     """Give the standard errors that an advantage must exceed, to hold over every look.
 
-    The normal mixture over the size of the advantage, one-sided; about 2.8 at a thousand units.
+    The normal mixture over the size of the advantage, one-sided; about 2.8 at a hundred units and
+    2.9 at a thousand.
     """
     scale = 10.0 * max(1, units) / TUNED_UNITS
     return math.sqrt((1.0 + 1.0 / scale) * (math.log1p(scale) - 2.0 * math.log(2.0 * LUCKY_RATE)))

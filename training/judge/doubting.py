@@ -11,19 +11,21 @@ import numpy as np
 from core.settings import METRICS
 from training.arrays import FloatArray, IntArray
 from training.data.dataset import SUPERVISED, Data
-from training.data.hashing import hash_rows
+from training.data.hashing import hash_rows, hash_values
 from training.data.splits import Split
 from training.data.variables import as_variable, guess_variable
 from training.doubts import Doubt, Variable
 from training.doubts.copies import (
+    RESTING,
     doubt_near_copies,
     find_drawn_again,
     find_near_copies,
     measure_rest,
 )
+from training.doubts.doubt import sample_rows
 from training.doubts.knowers import find_knowers
-from training.doubts.order import find_order
-from training.doubts.owners import find_owners
+from training.doubts.order import find_order, find_windows
+from training.doubts.owners import doubt_joint_owner, find_joint_owner, find_owners
 from training.fit.estimators import fit_rows, reference_outputs
 from training.fit.model import Model
 from training.fit.selection import Chosen, list_candidates
@@ -39,6 +41,7 @@ TOO_GOOD = 3.0  # times less error than the champion's
 NEARLY_ALL = 0.9
 MUCH_KNOWN = 0.8
 SHRUNK = 0.5
+MAX_REFITTED_ROWS = 6_000
 
 
 def find_doubts(
@@ -65,10 +68,17 @@ def find_doubts(
     if classes:
         places = hash_rows(data.matrix, job.settings.split.seed)
         doubts += find_drawn_again(places, labels, data.contract.classes)
-    if split.record["strategy"] == "random":
+    strategy = str(split.record["strategy"])
+    order_of_rows = data.order(strategy)
+    if order_of_rows is not None and data.contract.task in ("binary", "regression"):
+        doubts += _doubt_windows(inputs, labels, order_of_rows)
+    if strategy == "random":
         order = find_order(inputs, labels, classes=classes)
         doubts += [] if order is None else [order]
-    doubts += _doubt_copies(job, data, split, chosen, model, log)
+    copies = list(_doubt_copies(job, data, split, chosen, model, log))
+    doubts += copies
+    if not copies and not any(doubt.name.startswith("owner:") for doubt in doubts):
+        doubts += _doubt_joint_owner(job, data, split, chosen, inputs, log)
     doubts += _doubt_gain(job, evaluated, compared)
     return doubts
 
@@ -98,6 +108,13 @@ def _list_inputs(data: Data) -> list[Variable]:
         as_variable(column.name, data.frame[column.name].to_numpy(), column.type)
         for column in data.contract.columns
     ]
+
+
+def _doubt_windows(inputs: list[Variable], labels: FloatArray, order: FloatArray) -> list[Doubt]:
+    """Doubt moving sums of the target, with the rows in the order in which they judge."""
+    by_time = np.argsort(order, kind="stable")
+    sorted_inputs = [Variable(v.name, v.kind, v.values[by_time]) for v in inputs]
+    return find_windows(sorted_inputs, labels[by_time])
 
 
 def _doubt_owners(data: Data, split: Split, inputs: list[Variable]) -> Iterator[Doubt]:
@@ -152,6 +169,40 @@ def _doubt_copies(
     doubt = doubt_near_copies(found, measure_rest(found, claimed, without, base))
     if doubt is not None:
         yield doubt
+
+
+def _doubt_joint_owner(
+    job: Job, data: Data, split: Split, chosen: Chosen, inputs: list[Variable], log: Log
+) -> Iterator[Doubt]:
+    """Doubt a claim that goes when rows that share two columns are kept together in the folds."""
+    if split.record["strategy"] != "random" or chosen.outputs is None or not len(chosen.rows):
+        return
+    if chosen.searched.best.candidate == "dummy":
+        return
+    found = find_joint_owner(inputs)
+    if found is None:
+        return
+    names, joint = found
+    rows = chosen.rows[sample_rows(len(chosen.rows), MAX_REFITTED_ROWS)]
+    outputs = dict(zip(chosen.rows.tolist(), chosen.outputs, strict=True))
+    places = hash_values(joint[rows], job.settings.split.seed)
+    log.say(f"rows share {names[0]!r} and {names[1]!r}: fitting once more with them together")
+    claimed = _row_losses(data, rows, np.vstack([outputs[row] for row in rows.tolist()]))
+    base = _row_losses(data, rows, _answer_nothing(data, split.train, len(rows)))
+    without = np.full(len(rows), np.nan)
+    for held in (places < 1 / 3, (places >= 1 / 3) & (places < 2 / 3), places >= 2 / 3):
+        left = rows[~held]
+        if not held.any() or len(np.unique(data.labels[left])) < 2:  # type: ignore[index]
+            return
+        answers = _answer_without(job, data, chosen, left, data.matrix[rows[held]])
+        without[held] = _row_losses(data, rows[held], answers)
+    gain, lost = float(base.mean() - claimed.mean()), float(without.mean() - claimed.mean())
+    spread = float((without - claimed).std()) / np.sqrt(len(rows))
+    if gain > 0 and lost > max(RESTING * gain, 3.0 * spread):
+        figures = (
+            f"loss {claimed.mean():.4g} becomes {without.mean():.4g}, nothing {base.mean():.4g}"
+        )
+        yield doubt_joint_owner(names, lost / gain, figures)
 
 
 def _answer_without(

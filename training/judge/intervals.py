@@ -20,7 +20,7 @@ LEVEL = 0.95
 REPLICATES = 1000
 LARGE_REPLICATES = 200
 LARGE_ROWS = 5_000
-_CELLS_AT_ONCE = 4_000_000
+_CELLS_AT_ONCE = 250_000  # batches that stay in the cache
 
 
 @dataclass(frozen=True)

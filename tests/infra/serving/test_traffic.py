@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from local.metric_math import Windows, evaluate_expression
+from local.services.cloudwatch.expressions import Windows, evaluate_expression
 from tests.infra.synthesis import Templates, resources, settings_of, synthesise
 
 pytestmark = pytest.mark.xdist_group("infra")

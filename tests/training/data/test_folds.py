@@ -17,3 +17,16 @@ def test_folds_do_not_overlap_and_keep_groups_and_order() -> None:
     order = np.random.default_rng(0).permutation(90).astype(float)
     for train, validation in make_folds(90, folds=3, seed=1, order=order):
         assert order[train].max() < order[validation].min()
+
+
+def test_rows_of_one_place_are_in_one_fold() -> None:
+    """Copies, and rows of one entity, are never on both sides of a fold."""
+    random = np.random.default_rng(1)
+    places = random.random(80)[random.integers(0, 80, 900)]
+    strata = random.integers(0, 2, 900).astype(np.intp)
+    pairs = make_folds(900, folds=3, seed=7, strata=strata, places=places)
+    assert len(pairs) == 3
+    for train, validation in pairs:
+        assert not set(places[train]) & set(places[validation])
+        assert len(train) + len(validation) == 900
+    assert sorted(np.concatenate([v for _, v in pairs])) == list(range(900))

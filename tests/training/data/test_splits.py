@@ -113,3 +113,81 @@ def test_too_few_rows_are_refused() -> None:
     """A holdout of one row judges nothing."""
     with pytest.raises(TrainingError, match="more rows"):
         split_rows(table(5), strategy="random", holdout=0.25, seed=7)
+
+
+def named(rows: int, start: int = 0) -> np.ndarray:
+    return np.array([f"c{start + i}" for i in range(rows)], dtype=object)
+
+
+def test_an_entity_stays_on_its_side_for_ever() -> None:
+    """A customer keeps its side while its columns and its answer change and the table grows."""
+    ids = named(600)
+    random = np.random.default_rng(2)
+    strata = (random.random(600) < 0.3).astype(np.intp)
+    first = split_rows(table(600), strategy="random", holdout=0.25, seed=7, strata=strata, ids=ids)
+    sides = dict.fromkeys(ids[first.train], "train") | dict.fromkeys(ids[first.holdout], "holdout")
+    for day in range(1, 6):
+        grown = np.concatenate([ids, named(100 * day, start=600)])
+        answers = (random.random(len(grown)) < 0.3).astype(np.intp)
+        split = split_rows(
+            table(len(grown), seed=day),
+            strategy="random",
+            holdout=0.25,
+            seed=7,
+            strata=answers,
+            ids=grown,
+            inherited=first.record,
+        )
+        held = set(grown[split.holdout])
+        assert all((name in held) == (side == "holdout") for name, side in sides.items())
+        assert len(split.holdout) == pytest.approx(0.25 * len(grown), rel=0.2)
+
+
+def test_a_cut_that_no_longer_serves_is_made_anew() -> None:
+    """A champion's cut that would leave a class without held-out rows is not taken over."""
+    ids = named(200)
+    first = split_rows(table(200), strategy="random", holdout=0.25, seed=7, ids=ids)
+    held = set(ids[first.holdout])
+    strata = np.array([name not in held for name in ids]).astype(np.intp)
+    split = split_rows(
+        table(200),
+        strategy="random",
+        holdout=0.25,
+        seed=7,
+        strata=strata,
+        ids=ids,
+        inherited=first.record,
+    )
+    assert set(strata[split.holdout]) == {0, 1}
+    assert set(strata[split.train]) == {0, 1}
+
+
+def test_groups_keep_the_champions_cut() -> None:
+    """A group that was held out is held out when more groups come."""
+    groups = np.repeat(named(60), 5)
+    first = split_rows(table(300), strategy="group", holdout=0.25, seed=7, groups=groups)
+    more = np.concatenate([groups, np.repeat(named(30, start=60), 5)])
+    split = split_rows(
+        table(450), strategy="group", holdout=0.25, seed=7, groups=more, inherited=first.record
+    )
+    before = set(groups[first.holdout])
+    assert before == set(more[split.holdout]) & set(groups)
+
+
+def test_copies_of_a_class_are_split_whole() -> None:
+    """The copies of a case are on one side, also where few rows of the table are distinct."""
+    random = np.random.default_rng(0)
+    rare, rest = table(30, seed=1), table(400, seed=2)
+    matrix = np.vstack([rest, rare[random.integers(0, 30, 1200)]])
+    labels = np.r_[np.zeros(400), np.ones(1200)]
+    split = split_rows(
+        matrix,
+        strategy="random",
+        holdout=0.25,
+        seed=7,
+        strata=labels.astype(np.intp),
+        labels=labels,
+    )
+    held = {row.tobytes() for row in matrix[split.holdout]}
+    assert not held & {row.tobytes() for row in matrix[split.train]}
+    assert split.record["by"] == "row"

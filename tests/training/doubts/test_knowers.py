@@ -61,6 +61,26 @@ def test_a_count_known_afterwards(random: np.random.Generator) -> None:
     assert names([*variables, number("calls", calls)], labels, "no", "yes") == ["alone:calls"]
 
 
+def test_an_amount_that_only_one_class_has(random: np.random.Generator) -> None:
+    """Zero for everybody but six in ten of the yes: set once the outcome was known."""
+    labels, variables = binary(random)
+    refunded = (labels == 1) & (random.random(ROWS) < 0.6)
+    refund = np.where(refunded, np.round(random.lognormal(3, 1, ROWS), 2), 0.0)
+    assert names([*variables, number("refund", refund)], labels, "no", "yes") == ["value:refund"]
+    spent = np.where(random.random(ROWS) < 0.4, np.round(random.lognormal(3, 1, ROWS), 2), 0.0)
+    assert names([*variables, number("spent", spent)], labels, "no", "yes") == []
+
+
+def test_gaps_that_were_filled_in_by_class(random: np.random.Generator) -> None:
+    """Missing values replaced by the mean of the row's own class; the mean of all says nothing."""
+    labels, variables = binary(random)
+    score, gaps = random.normal(size=ROWS), random.random(ROWS) < 0.4
+    own = np.where(labels == 1, 0.2817, -0.1934)
+    by_class = np.where(gaps, own, score)
+    assert names([*variables, number("s", by_class)], labels, "no", "yes") == ["value:s"]
+    assert names([*variables, number("s", np.where(gaps, 0.01, score))], labels, "no", "yes") == []
+
+
 def test_parts_of_the_target(random: np.random.Generator) -> None:
     """Two columns whose sum, or a power of which times another, is the target."""
     casual, registered = random.poisson(50, ROWS) + 1.0, random.poisson(150, ROWS) + 1.0
@@ -69,6 +89,27 @@ def test_parts_of_the_target(random: np.random.Generator) -> None:
     assert names([*parts, noise], casual + registered) == ["sum:casual,registered"]
     assert names([*parts, noise], casual**2 / registered) == ["product:casual,registered"]
     assert names([*parts, noise], casual + registered + random.normal(scale=5, size=ROWS)) == []
+
+
+def test_parts_that_were_rounded(random: np.random.Generator) -> None:
+    """Half of two prices, all written to one decimal: what is left is rounding, no noise."""
+    low = np.round(random.lognormal(2.5, 0.5, ROWS), 1)
+    high = np.round(low + random.lognormal(1, 0.5, ROWS), 1)
+    parts = [number("low", low), number("high", high), number("x", random.normal(size=ROWS))]
+    assert names(parts, np.round((low + high) / 2, 1)) == ["sum:low,high"]
+    assert names(parts, np.round((low + high) / 2 + random.normal(0, 0.3, ROWS), 1)) == []
+
+
+def test_two_columns_that_tell_together(random: np.random.Generator) -> None:
+    """The answer is whether one column exceeds the other: neither says much alone."""
+    before, change = random.normal(100, 30, ROWS), random.normal(0, 8, ROWS)
+    labels = (change > 2).astype(float)
+    pair = [number("before", before), number("after", before + change)]
+    assert names(
+        [*pair, number("noise", change + random.normal(0, 8, ROWS))], labels, "n", "y"
+    ) == ["together:before,after"]
+    blurred = (change + random.normal(0, 3, ROWS) > 2).astype(float)
+    assert names(pair, blurred, "n", "y") == []
 
 
 def encodings(labels: np.ndarray, groups: np.ndarray) -> dict[str, np.ndarray]:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from training.doubts import Variable
-from training.doubts.owners import find_owners, measure_agreement
+from training.doubts.owners import find_joint_owner, find_owners, measure_agreement
 
 
 def people(
@@ -82,3 +82,26 @@ def test_agreement_is_none_by_chance_and_one_for_copies() -> None:
     # Equal parts of variance between and within: a correlation of 1/2 (of ranks a little less).
     half = own[groups] + random.normal(size=1500)
     assert measure_agreement(half, groups, category=False)[0] == pytest.approx(0.48, abs=0.06)
+
+
+def test_an_owner_without_a_name_is_found_by_two_columns() -> None:
+    """People measured six times, told only by age and height; unrelated columns have none."""
+    random = np.random.default_rng(4)
+    person = np.repeat(np.arange(250), 6)
+    age, height = random.integers(18, 80, 250), np.round(random.normal(170, 9, 250), 1)
+    visit = np.round(random.normal(size=(3, len(person))), 2)
+    measured = [
+        Variable("age", "number", age[person].astype(float)),
+        Variable("height", "number", height[person]),
+        *(Variable(f"v{k}", "number", column) for k, column in enumerate(visit)),
+    ]
+    found = find_joint_owner(measured)
+    assert found is not None
+    assert found[0] == ("age", "height")
+    assert len(np.unique(found[1])) == pytest.approx(250, abs=5)
+    fresh = [
+        Variable("age", "number", random.integers(18, 80, 1500).astype(float)),
+        Variable("height", "number", np.round(random.normal(170, 9, 1500), 1)),
+        Variable("count", "number", random.poisson(20, 1500).astype(float)),
+    ]
+    assert find_joint_owner(fresh) is None

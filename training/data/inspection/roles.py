@@ -120,6 +120,7 @@ def _find_group(
     for finding in findings:
         repeated = 20 <= finding.distinct <= 0.9 * rows and finding.distinct >= 0.01 * rows
         usable = finding.role == "input" and finding.type in ("integer", "category")
-        if usable and repeated and _GROUP_NAME.match(finding.name):
+        named = _GROUP_NAME.match(finding.name) or ID_NAME.search(finding.name)
+        if usable and repeated and named:
             return finding.name, "is named like what owns rows"
     return None, ""

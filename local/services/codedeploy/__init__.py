@@ -1,0 +1,1 @@
+"""CodeDeploy: traffic shifts between function versions."""

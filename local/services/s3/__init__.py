@@ -1,0 +1,1 @@
+"""S3: buckets, and what they tell about their objects."""
