@@ -86,6 +86,34 @@ def find_order(variables: Sequence[Variable], labels: FloatArray, *, classes: bo
     )
 
 
+def find_moment(moments: Sequence[Variable], labels: FloatArray, *, classes: bool) -> str | None:
+    """Name the timestamp in whose order neighbouring rows have like targets, if there is one."""
+    for moment in moments:
+        known = np.isfinite(moment.values) & np.isfinite(labels)
+        if known.sum() < max(MIN_ROWS, 0.9 * len(labels)):
+            continue
+        if len(np.unique(moment.values[known])) < 0.5 * known.sum():
+            continue
+        by_time = np.argsort(moment.values[known], kind="stable")
+        sorted_labels = labels[known][by_time]
+        if measure_likeness(sorted_labels, classes=classes) < ALIKE:
+            continue
+        if not is_sorted_by_target(sorted_labels, classes=classes):
+            return moment.name
+    return None
+
+
+def doubt_moment(name: str) -> Doubt:
+    """Doubt a random split of rows that follow each other by a timestamp."""
+    return Doubt(
+        f"order:{name}",
+        f"rows that follow each other by {name!r} have like targets, and the holdout was drawn at "
+        "random among them: the model was tested on moments between those that it learned. Set "
+        f'[problem] time_column = "{name}" and [split] strategy = "time"',
+        (name,),
+    )
+
+
 def find_windows(variables: Sequence[Variable], labels: FloatArray) -> list[Doubt]:
     """Find columns of ordered rows that are moving sums of the target over its own and later rows.
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from training.doubts import Variable
-from training.doubts.order import find_order, find_windows
+from training.doubts.order import find_moment, find_order, find_windows
 
 
 def demand(rows: int = 800) -> np.ndarray:
@@ -53,3 +53,14 @@ def test_a_window_into_the_future_is_doubted() -> None:
     assert find_windows([mean_over(series, range(-3, 0))], series) == []
     noise = Variable("x", "number", np.random.default_rng(0).normal(size=len(series)))
     assert find_windows([noise], series) == []
+
+
+def test_a_moment_in_whose_order_targets_are_alike_is_found() -> None:
+    """A shuffled file still says when each row happened; an unrelated date does not."""
+    series = demand()
+    random = np.random.default_rng(0)
+    shuffle = random.permutation(len(series))
+    at = Variable("measured_at", "number", 1.7e9 + 10_800.0 * shuffle)
+    born = Variable("born", "number", random.uniform(-1e9, 1e9, len(series)))
+    assert find_moment([born, at], series[shuffle], classes=False) == "measured_at"
+    assert find_moment([born], series[shuffle], classes=False) is None
