@@ -106,7 +106,7 @@ def find_moment(moments: Sequence[Variable], labels: FloatArray, *, classes: boo
 def doubt_moment(name: str) -> Doubt:
     """Doubt a random split of rows that follow each other by a timestamp."""
     return Doubt(
-        f"moment:{name}",
+        f"order:{name}",
         f"rows that follow each other by {name!r} have like targets, and the holdout was drawn at "
         "random among them: the model was tested on moments between those that it learned. Set "
         f'[problem] time_column = "{name}" and [split] strategy = "time"',
