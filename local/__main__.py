@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Sequence
@@ -19,7 +20,15 @@ from core.settings import load_settings
 from local import demo
 from local.cloud import Cloud
 from local.deploy import DeployError
+from ops.data import list_uploads, put_table
 from ops.deployment import Deployment
+from ops.waiting import (
+    PENDING,
+    explain_acceptance,
+    explain_version,
+    list_packages,
+    list_waiting,
+)
 
 FOLDER = Path(".local")
 
@@ -79,18 +88,26 @@ def up(args: argparse.Namespace) -> int:
             print(f"deployed {', '.join(outputs)} in {time.monotonic() - began:.1f} s")
             print(describe(cloud), flush=True)
             if not args.no_data:
-                table = Path(settings.data.file)
-                bucket = outputs[f"{settings.deployment}-training"]["BucketName"]
-                cloud.client("s3").upload_file(str(table), bucket, f"data/{table.name}")
-                print(f"put {table} into s3://{bucket}/data/: training starts by itself")
                 deployment = demo.connect_cloud(settings, cloud)
-                wait_for_model(cloud, deployment)
-                print(describe_call(cloud, deployment), flush=True)
+                put_tables(deployment, Path(settings.data.file))
+                if wait_for_model(cloud, deployment):
+                    print(describe_call(cloud, deployment), flush=True)
+                else:
+                    print(describe_waiting(deployment), flush=True)
             if not args.once:
                 wait_for_end()
         finally:
             cloud_file.unlink(missing_ok=True)
     return 0
+
+
+def put_tables(deployment: Deployment, source: Path) -> None:
+    """Put the project's table, or the tables of its folder, under data/."""
+    with tempfile.TemporaryDirectory() as converted:
+        uploads, _ = list_uploads([source], Path(converted), deployment.settings.data)
+        for upload in uploads:
+            put_table(deployment, upload.path, upload.key)
+    print(f"put {source} into s3://{deployment.bucket}/data/: training starts by itself")
 
 
 def write_cloud_file(cloud: Cloud, path: Path) -> None:
@@ -125,24 +142,42 @@ def describe(cloud: Cloud) -> str:
     return "\n".join(lines)
 
 
-def wait_for_model(cloud: Cloud, deployment: Deployment) -> None:
-    """Show the training job's progress until its model is live.
+def wait_for_model(cloud: Cloud, deployment: Deployment) -> bool:
+    """Show the training job's progress until its model is live; False if it waits for a person.
 
-    Raises DemoError where the run fails, or its model is not approved.
+    Raises DemoError where the run fails, or its model is rejected.
     """
     watched = demo.Demo(
         cloud, deployment.settings, Console(highlight=False, soft_wrap=True), deployment
     )
     with watched.show("training"):
         watched.wait_until("waiting for the run", watched.model_packages)
+        # A package is created pending; what its run ends with is the decision.
+        watched.wait_until("registering", lambda: not watched.is_running())
         package = watched.describe_package(-1)
         status = package["ModelApprovalStatus"]
+        if status == PENDING:
+            return False
         if status != "Approved":
             reason = package.get("ApprovalDescription", "")
             raise demo.DemoError(f"the model is registered as {status}, so none is live: {reason}")
         watched.wait_until(
             "promoting", lambda: deployment.model_uri != "none" and watched.is_settled()
         )
+    return True
+
+
+def describe_waiting(deployment: Deployment) -> str:
+    """Say that the first model waits for a person, why, and how it goes live."""
+    (version, *_) = list_waiting(deployment, list_packages(deployment), deployment.model_uri)
+    lines = [
+        f"\nmodel version {version['version']} waits for a person; none is live:",
+        *explain_version(version),
+        "in another terminal",
+        f"  {version['approve']}",
+        *explain_acceptance(version),
+    ]
+    return "\n".join(lines)
 
 
 def describe_call(cloud: Cloud, deployment: Deployment) -> str:

@@ -188,6 +188,10 @@ class Demo:
         client = self.deployment.client("stepfunctions")
         return list(client.list_executions(stateMachineArn=machine)["executions"])
 
+    def is_running(self) -> bool:
+        """Tell whether a training run is under way."""
+        return any(execution["status"] == "RUNNING" for execution in self._executions())
+
     def _failed_run(self) -> str | None:
         if self._deployment is None:
             return None

@@ -9,9 +9,9 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from core.errors import OperationError
-from ops.approve import list_packages
 from ops.deployment import Deployment, connect
 from ops.screen import console, print_json, progress_console
+from ops.waiting import list_packages
 
 STACKS = ("monitoring", "serving", "training")
 # These hold data; a prod stage keeps them.

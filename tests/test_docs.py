@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from bench.__main__ import NAMES
+from core.doubts import DOUBT_KINDS
 from ops.__main__ import COMMANDS, build_parser
 
 ROOT = Path(__file__).parent.parent
@@ -120,3 +121,10 @@ def test_runbook_has_a_page_for_each_alarm() -> None:
         )
     )
     assert kinds <= pages, f"no page for {sorted(kinds - pages)}"
+
+
+def test_the_page_about_judging_has_a_section_for_each_doubt() -> None:
+    """Whoever is asked to decide about a doubt finds what it looks for under its name."""
+    headings = re.findall(r"^### (.+)$", (ROOT / "docs/judge.md").read_text(), re.MULTILINE)
+    named = [name.partition(":")[0] for line in headings for name in re.findall(r"`(.+?)`", line)]
+    assert set(named) == set(DOUBT_KINDS)

@@ -9,6 +9,7 @@ from typing import Self
 from pydantic import Field, ValidationError, model_validator
 
 from core.contract import Contract
+from core.doubts import find_unknown_doubts
 from core.errors import ContractError, SettingsError
 from core.settings.metrics import METRICS, NOT_FOR_SEARCH
 from core.settings.mistakes import explain, suggest
@@ -79,7 +80,10 @@ class Settings(Section):
 
     @cached_property
     def training_digest(self) -> str:
-        """Name, by a SHA-256, what decides which model is trained, not how it is served."""
+        """Name, by a SHA-256, what decides which model is trained and goes live, not how it serves.
+
+        With the inputs and the code it tells Plan whether a run would do anything new.
+        """
         parts = self.model_dump(
             mode="json",
             include={
@@ -88,7 +92,7 @@ class Settings(Section):
                 "columns": True,
                 "split": True,
                 "training": {"candidates", "metric", "time_budget_seconds", "search"},
-                "gates": {"minimum", "maximum", "max_regression"},
+                "gates": {"minimum", "maximum", "max_regression", "accepted"},
             },
         )
         parts["columns"] = list(parts["columns"].items())  # their order is the vector's order
@@ -151,6 +155,9 @@ class Settings(Section):
             yield "[serving] snap_start: does not go with provisioned_concurrency; use one of them"
         if serving.burst_limit < serving.rate_limit / 10:
             yield "[serving] burst_limit: must be at least a tenth of rate_limit"
+        yield from (
+            f"[gates] accepted: {text}" for text in find_unknown_doubts(self.gates.accepted)
+        )
         yield from self._metric_contradictions()
         yield from self._column_contradictions()
 

@@ -1,11 +1,15 @@
-"""The training state machine: Plan -> Train -> Register, with a notification where one fails."""
+"""The training state machine: Plan -> Train -> Register.
+
+People are told where one of these fails, where Plan holds a run or leaves files out, and where a
+registered version waits for one of them.
+"""
 
 from typing import Any
 
 from aws_cdk import aws_events, aws_events_targets, aws_stepfunctions
 
 from core.settings import Settings
-from infra.states import ANY_ERROR, LAMBDA_FAULTS, catch_all, invoke, retry
+from infra.states import LAMBDA_FAULTS, catch_all, invoke, publish, retry
 from infra.training.jobs import define_job
 
 
@@ -57,6 +61,20 @@ def define_machine(
                 ResultSelector={"plan.$": "$.Payload"},
                 Retry=retried,
                 Catch=caught,
+                Next="News",
+            ),
+            "News": {
+                "Type": "Choice",
+                "Comment": "Plan has something to say: the run is held, or files are not read.",
+                "Choices": [{"Variable": "$.plan.notice", "IsPresent": True, "Next": "Tell"}],
+                "Default": "Due",
+            },
+            "Tell": publish(
+                topic_arn,
+                subject="$.plan.notice.subject",
+                message="$.plan.notice.message",
+                # The run's result says the same, for `python -m ops status`.
+                Catch=catch_all("Due", ResultPath=None),
                 Next="Due",
             ),
             "Due": {
@@ -64,6 +82,7 @@ def define_machine(
                 "Choices": [
                     {"Variable": "$.plan.action", "StringEquals": "train", "Next": "Train"},
                     {"Variable": "$.plan.action", "StringEquals": "wait", "Next": "Wait"},
+                    {"Variable": "$.plan.action", "StringEquals": "hold", "Next": "Held"},
                 ],
                 "Default": "Skipped",
             },
@@ -74,6 +93,10 @@ def define_machine(
                 "Next": "Plan",
             },
             "Skipped": {"Type": "Succeed"},
+            "Held": {
+                "Type": "Succeed",
+                "Comment": "What came does not fit [data] arrival; a person decides.",
+            },
             "Train": {
                 **job.state,
                 "ResultPath": "$.training",
@@ -92,28 +115,43 @@ def define_machine(
                     "status.$": "$.Payload.status",
                     "reason.$": "$.Payload.reason",
                     "package_arn.$": "$.Payload.package_arn",
+                    "notice.$": "$.Payload.notice",
                 },
                 ResultPath="$.registration",
                 Retry=retried,
                 Catch=caught,
-                End=True,
+                Next="Registered",
             ),
-            "Notify": {
-                "Type": "Task",
-                "Resource": "arn:aws:states:::sns:publish",
-                "Parameters": {
-                    "TopicArn": topic_arn,
-                    "Subject": f"{settings.deployment}: a training run failed",
-                    "Message.$": "States.Format('Run {} failed: {} {}. The champion keeps serving. "
-                    "What to do: docs/runbook/training-failure.md', $$.Execution.Name, "
-                    "$.error.Error, $.error.Cause)",
-                },
-                # What follows ends with the error that led here, not with the answer of SNS.
-                "ResultPath": None,
-                "Retry": [retry(ANY_ERROR, attempts=3, jitter=False)],
-                "Catch": catch_all("Failed", ResultPath=None),
-                "Next": "Failed",
+            "Registered": {
+                "Type": "Choice",
+                "Choices": [
+                    {
+                        "Variable": "$.registration.status",
+                        "StringEquals": "PendingManualApproval",
+                        "Next": "NotifyWaiting",
+                    }
+                ],
+                "Default": "Done",
             },
+            # A notice that cannot be sent fails the run: the alarm is then what people hear of it,
+            # and a redrive of the execution sends the notice and nothing else.
+            "NotifyWaiting": publish(
+                topic_arn,
+                subject=f"{settings.deployment}: a model version waits for a person",
+                message="$.registration.notice",
+                Next="Done",
+            ),
+            "Done": {"Type": "Succeed"},
+            # What follows ends with the error that led here, not with the answer of SNS.
+            "Notify": publish(
+                topic_arn,
+                subject=f"{settings.deployment}: a training run failed",
+                message="States.Format('Run {} failed: {} {}. The champion keeps serving. "
+                "What to do: docs/runbook/training-failure.md', $$.Execution.Name, "
+                "$.error.Error, $.error.Cause)",
+                Catch=catch_all("Failed", ResultPath=None),
+                Next="Failed",
+            ),
             "Failed": {"Type": "Fail", "ErrorPath": "$.error.Error", "CausePath": "$.error.Cause"},
         },
     }

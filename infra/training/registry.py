@@ -63,10 +63,11 @@ class Registry(StageConstruct):
             name="register",
             description="Applies the gates to a trained bundle and creates its model package",
             environment={
+                "STAGE": settings.stage,
                 "BUCKET": storage.bucket.bucket_name,
                 "MODEL_PACKAGE_GROUP": self.group.model_package_group_name,
                 "INFERENCE_IMAGE": inference_image,
-                "GATES": settings.gates.model_dump_json(include={"minimum", "maximum"}),
+                "GATES": settings.gates.model_dump_json(include={"minimum", "maximum", "accepted"}),
                 "APPROVAL": settings.gates.approval,
             },
             timeout_seconds=120,

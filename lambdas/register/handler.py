@@ -6,7 +6,7 @@ from typing import Any
 
 from lambdas.register.env import Environment
 from lambdas.register.ports import BundleStore, ModelRegistry
-from lambdas.register.service import Policy, Request, register
+from lambdas.register.service import Policy, Request, Stage, register
 
 
 @functools.cache
@@ -22,10 +22,12 @@ def _ports() -> tuple[BundleStore, ModelRegistry]:
 def handler(event: dict[str, Any], context: object) -> dict[str, str]:
     """Register ``{"run", "model_uri", "job_arn", "now"}``; errors fail the state."""
     environment = _environment()
-    policy = Policy(environment.gates.minimum, environment.gates.maximum, environment.approval)
+    gates = environment.gates
+    policy = Policy(gates.minimum, gates.maximum, environment.approval, gates.accepted)
+    stage = Stage(environment.deployment, environment.stage, environment.inference_image)
     bundles, registry = _ports()
     request = Request.from_event(event)
-    outcome = register(request, policy, environment.inference_image, bundles, registry)
+    outcome = register(request, policy, stage, bundles, registry)
     print(
         json.dumps(
             {

@@ -94,7 +94,7 @@ class ModelRegistry:
             self._client.update_model_package(
                 ModelPackageArn=entry.arn,
                 ModelApprovalStatus=status,
-                ApprovalDescription=reason[:1024],
+                ApprovalDescription=" ".join(reason.split())[:1024],
                 CustomerMetadataProperties=dict(entry.properties),
             )
         except ClientError as error:

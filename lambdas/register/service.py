@@ -3,12 +3,14 @@
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from core.bundle import BASELINE, CONTRACT, EVALUATION, Bundle
+from core.doubts import RaisedDoubt, read_doubts
 from core.errors import BundleError
+from lambdas.register.notice import write_notice
 
 Status = Literal["Approved", "PendingManualApproval", "Rejected"]
 
@@ -18,6 +20,7 @@ ENTRY_LIMIT = 50
 DESCRIPTION_LIMIT = 1024
 TOKEN_LIMIT = 36
 PENDING: Status = "PendingManualApproval"
+WAITS = "waits for a person: "
 
 
 @dataclass(frozen=True)
@@ -48,14 +51,33 @@ class Policy:
     minimum: Mapping[str, float]
     maximum: Mapping[str, float]
     approval: Literal["automatic", "manual"]
+    accepted: Sequence[str] = ()
+
+    def holds(self, doubt: RaisedDoubt) -> bool:
+        """Say whether a doubt keeps a version from going live by itself.
+
+        It was accepted if the settings of its run say so and those of today still do: whoever takes
+        a name off the list means the run that is under way as well.
+        """
+        return not (doubt.accepted and doubt.name in self.accepted)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Where the model is registered: the deployment, its stage, and the image that can serve it."""
+
+    deployment: str
+    name: str
+    image: str
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """The gates' decision and its reason."""
+    """The gates' decision, its reason, and the doubts that hold."""
 
     status: Status
     reason: str
+    doubts: Sequence[RaisedDoubt] = ()
 
 
 @dataclass(frozen=True)
@@ -98,14 +120,15 @@ class Registry(Protocol):
 def register(
     request: Request,
     policy: Policy,
-    image: str,
+    stage: Stage,
     bundles: Bundles,
     registry: Registry,
 ) -> dict[str, str]:
     """Verify the bundle, apply the gates, create the package and set its status.
 
     The package is created pending and then decided, because CreateModelPackage takes no
-    description. A retry finds the package by its bundle and finishes what is left to do.
+    description. A retry finds the package by its bundle and finishes what is left to do. The answer
+    has a notice for people where the version waits for one, else an empty text.
     """
     bundle = bundles.open(request.model_uri)
     verify(bundle, request.model_uri, bundles)
@@ -114,14 +137,30 @@ def register(
     entry = registry.find(request.model_uri)
     if entry is None:
         properties = describe(request, bundle, evaluation, lineage, verdict)
-        arn = registry.create(define(request, image, bundle, properties, verdict))
+        arn = registry.create(define(request, stage.image, bundle, properties, verdict))
         entry = Entry(arn, PENDING, properties)
     if entry.status == PENDING:
         registry.decide(entry, verdict.status, verdict.reason)
     elif entry.status != verdict.status:
         # A person has decided since the first attempt; that decision stands.
         verdict = Verdict(_status(entry.status), f"registered before and {entry.status} since")
-    return {"status": verdict.status, "package_arn": entry.arn, "reason": verdict.reason}
+    notice = ""
+    if verdict.status == PENDING:
+        notice = write_notice(
+            deployment=stage.deployment,
+            stage=stage.name,
+            version=entry.arn.rpartition("/")[2],
+            model_uri=request.model_uri,
+            reason=verdict.reason.removeprefix(WAITS),
+            doubts=verdict.doubts,
+            accepted=policy.accepted,
+        )
+    return {
+        "status": verdict.status,
+        "package_arn": entry.arn,
+        "reason": verdict.reason,
+        "notice": notice,
+    }
 
 
 def verify(bundle: Bundle, model_uri: str, bundles: Bundles) -> None:
@@ -136,7 +175,10 @@ def verify(bundle: Bundle, model_uri: str, bundles: Bundles) -> None:
 
 
 def judge(evaluation: Mapping[str, Any], policy: Policy) -> Verdict:
-    """Apply the gates, then the comparison with the champion, then the approval policy."""
+    """Apply the gates, then the comparison with the champion, then doubts and the approval policy.
+
+    A model with a doubt that is not accepted waits for a person, whatever the policy says.
+    """
     metrics = evaluation["metrics"]
     missed = []
     bounds = [(name, bound, "below") for name, bound in policy.minimum.items()]
@@ -154,8 +196,11 @@ def judge(evaluation: Mapping[str, Any], policy: Policy) -> Verdict:
     reason = str(decision["reason"])
     if not decision["promote"]:
         return Verdict("Rejected", reason)
+    doubts = [doubt for doubt in read_doubts(evaluation) if policy.holds(doubt)]
+    if doubts:
+        return Verdict(PENDING, _explain(doubts), doubts)
     if policy.approval == "manual":
-        return Verdict(PENDING, f"waits for a person: {reason}")
+        return Verdict(PENDING, f"{WAITS}{reason}")
     return Verdict("Approved", reason)
 
 
@@ -182,6 +227,7 @@ def describe(
         "task": contract.task,
         "decision": verdict.status,
         "decision_reason": verdict.reason,
+        **_name_doubts(read_doubts(evaluation), verdict.doubts),
     }
     for name, measured in sorted(evaluation["metrics"].items()):
         if len(properties) == ENTRY_LIMIT:
@@ -211,7 +257,7 @@ def define(
     data_quality = {"Statistics": source(BASELINE), "Constraints": source(CONTRACT)}
     model_quality = {"Statistics": source(EVALUATION)}
     return {
-        "ModelPackageDescription": f"{request.run}: {verdict.reason}"[:DESCRIPTION_LIMIT],
+        "ModelPackageDescription": _one_line(f"{request.run}: {verdict.reason}"),
         "ModelApprovalStatus": PENDING,
         "InferenceSpecification": {
             "Containers": [
@@ -240,6 +286,41 @@ def define(
         "CustomerMetadataProperties": dict(properties),
         "ClientToken": hashlib.sha256(request.run.encode()).hexdigest()[:TOKEN_LIMIT],
     }
+
+
+def _explain(doubts: Sequence[RaisedDoubt]) -> str:
+    """Give the first doubt's sentence and count the others, within what a description holds."""
+    more = f" (and {len(doubts) - 1} more)" if len(doubts) > 1 else ""
+    room = DESCRIPTION_LIMIT - len(WAITS) - len(more)
+    sentence = doubts[0].sentence
+    return WAITS + (sentence if len(sentence) <= room else sentence[: room - 3] + "...") + more
+
+
+def _name_doubts(raised: Sequence[RaisedDoubt], held: Sequence[RaisedDoubt]) -> dict[str, str]:
+    """Name the doubts that hold, and the accepted ones, as metadata values."""
+    accepted = [doubt.name for doubt in raised if doubt not in held]
+    return {
+        "doubts": _list_names([doubt.name for doubt in held]),
+        "doubts_accepted": _list_names(accepted),
+    }
+
+
+def _list_names(names: Sequence[str]) -> str:
+    """List as many names as a metadata value holds, and count the others."""
+    listed = ""
+    for place, name in enumerate(names):
+        longer = f"{listed} / {_fit(name)}" if listed else _fit(name)
+        left = len(names) - place
+        # Room for the count of the names that do not fit, unless this is the last one.
+        if len(longer) > VALUE_LIMIT - (len(f" / and {left} more") if left > 1 else 0):
+            return f"{listed} / and {left} more" if listed else f"{left} with long names"
+        listed = longer
+    return listed
+
+
+def _one_line(text: str) -> str:
+    """Bring a text to what a description may hold: one line of 1,024 characters."""
+    return " ".join(text.split())[:DESCRIPTION_LIMIT]
 
 
 def _status(value: str) -> Status:

@@ -10,6 +10,7 @@ import jsonschema
 import pytest
 
 from core.contract import Column, Contract
+from core.doubts import DOUBT_KINDS
 from core.errors import ContractError, SettingsError
 from core.settings import METRICS, Settings, load_settings, read_settings, settings_schema
 from core.settings.sections import ColumnSettings
@@ -143,6 +144,19 @@ def test_settings_cannot_be_changed_after_reading() -> None:
         (change("training.metric", "roc"), ["[training] metric", "roc_auc"]),
         (change("gates.minimum", {"log_loss": 0.4}), ["[gates] minimum", "maximum"]),
         (change("gates.maximum", {"roc_auc": 0.4}), ["[gates] maximum", "minimum"]),
+        (
+            change("gates.accepted", ["alon:balance"]),
+            ["[gates] accepted", "'alon:balance'", "did you mean 'alone:COLUMN'?", *DOUBT_KINDS],
+        ),
+        (change("gates.accepted", ["balance"]), ["[gates] accepted", "'balance'", *DOUBT_KINDS]),
+        (change("gates.accepted", ["files", ""]), ["[gates] accepted", "''", *DOUBT_KINDS]),
+        (change("gates.accepted", ["alone"]), ["[gates] accepted", "'alone:COLUMN'"]),
+        (change("gates.accepted", ["mean:"]), ["[gates] accepted", "'mean:COLUMN'"]),
+        (change("gates.accepted", ["files:day"]), ["[gates] accepted", "write 'files'"]),
+        (change("gates.accepted", ["files:"]), ["[gates] accepted", "write 'files'"]),
+        (change("gates.accepted", ["order:"]), ["[gates] accepted", "'order' or 'order:COLUMN'"]),
+        (change("gates.accepted", "order"), ["[gates] accepted", "tuple"]),
+        (change("stages.prod.gates.accepted", ["no"]), ["[gates] accepted", "'no'"]),
         (change("training.instance_type", "m5.large"), ["[training] instance_type"]),
         (change("retraining.schedule", "daily"), ["[retraining] schedule"]),
         (change("monitoring.email", "me"), ["[monitoring] email"]),
@@ -233,7 +247,7 @@ def test_the_contract_is_made_of_the_columns_in_their_order() -> None:
 
 
 def test_only_what_changes_the_model_changes_the_training_digest() -> None:
-    """A new memory size does not retrain; a new column, order or gate does."""
+    """A new memory size does not retrain; a new column, order, gate or accepted doubt does."""
     first = read_settings(SMALL).training_digest
     reordered = {**SMALL, "columns": dict(reversed(SMALL["columns"].items()))}
 
@@ -244,10 +258,26 @@ def test_only_what_changes_the_model_changes_the_training_digest() -> None:
         change("split.seed", 8),
         change("training.search.trials", 9),
         change("gates.minimum", {"roc_auc": 0.7}),
+        change("gates.accepted", ["alone:age"]),
         reordered,
     ):
         assert read_settings(document).training_digest != first
     assert read_settings(change("serving.memory_mb", 256)).digest != read_settings(SMALL).digest
+
+
+def test_doubts_are_accepted_by_name() -> None:
+    """A kind that is about the table stands alone; the others say about what, colons included."""
+    names = [
+        "order",
+        "order:day",
+        "owner:age+height",
+        "alone:age",
+        "sum:casual,registered",
+        "mean:a:b",
+        "drawn-again:yes",
+    ]
+
+    assert read_settings(change("gates.accepted", names)).gates.accepted == tuple(names)
 
 
 def test_every_task_has_metrics() -> None:

@@ -480,6 +480,21 @@ def test_model_is_its_card(service: Service) -> None:
     assert body["lineage"]["commit"] == "c0ffee"
 
 
+def test_the_card_keeps_to_itself_what_the_run_thought_of_its_data() -> None:
+    """Doubts, and the rows of each file, are for those who operate the model."""
+    named = {"key": "data/a.csv", "sha256": "a" * 64, "bytes": 9, "version_id": "v", "etag": "e"}
+    more = {"rows": 1500, "used": 20, "left_out": {"marked as deleted": 1480}, "modified": "2026"}
+    lineage = json.dumps({"run": RUN, "inputs": [named | more]}).encode()
+    found = bundle().evaluation()
+    found |= {"doubts": [{"name": "alone:a", "sentence": "tells", "accepted": False}]}
+    doubted = bundle(lineage_json=lineage, evaluation_json=json.dumps(found).encode())
+    service = Service(load=lambda: Model(doubted, run=RUN, version="7", max_rows=200))
+    body = service.call("GET", "/model")["body"]
+    assert json.loads(body)["lineage"] == {"run": RUN, "inputs": [named]}
+    assert set(json.loads(body)) == {"model", "contract", "metrics", "lineage"}
+    assert "alone:a" not in body
+
+
 def test_openapi_document_is_of_this_contract(service: Service) -> None:
     """The document has the contract's columns, a made-up example and the stage's server."""
     document = json.loads(service.call("GET", "/openapi.json")["body"])

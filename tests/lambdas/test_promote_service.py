@@ -159,6 +159,33 @@ def test_only_what_is_approved_now_is_promoted(registry: FakeRegistry) -> None:
     assert serving.updates == []
 
 
+def test_nothing_but_an_approval_makes_a_waiting_version_live(registry: FakeRegistry) -> None:
+    """Not a message about it, not the outcome of an update, not a rollback, not a deploy."""
+    serving = FakeServing()
+    put_live(registry, serving, 1, 0)
+    live = serving.stack
+    arn = registry.add(2, "PendingManualApproval", doubts="alone:balance")
+    waiting = registry.version(2)
+    event = {
+        "detail-type": "SageMaker Model Package State Change",
+        "time": T[5],
+        "detail": {"ModelPackageArn": arn, "ModelApprovalStatus": "Approved"},
+    }
+    assert "nothing to promote" in handle_message(event, registry, serving).message
+    for status in ("UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE", "UPDATE_FAILED"):
+        for token in ("", "Console-UpdateStack-0123"):
+            settle(status, token, T[6], registry, serving)
+    restore_shift(T[7], serving)
+    with pytest.raises(DeliveryError, match="approve it instead"):
+        roll_back(2, "ops", T[8], registry, serving)
+    with pytest.raises(DeliveryError, match="nothing to go back to"):
+        roll_back(None, "ops", T[9], registry, serving)
+    assert serving.stack == live
+    assert registry.version(2) == waiting
+    registry.content[arn] = dataclasses.replace(waiting, status="Approved")
+    assert "on its way" in promote(arn, T[10], registry, serving)
+
+
 @pytest.mark.parametrize("status", ["UPDATE_IN_PROGRESS", "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS"])
 def test_a_busy_stack_is_waited_for(registry: FakeRegistry, status: str) -> None:
     """Another update goes first; the message comes back."""

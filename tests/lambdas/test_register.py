@@ -13,11 +13,12 @@ from core.bundle import EVALUATION, Bundle
 from core.errors import BundleError, StorageError
 from lambdas.register import handler as register_handler
 from lambdas.register.ports import BundleStore, ModelRegistry
-from lambdas.register.service import Entry, Policy, Request, Status, judge, register
+from lambdas.register.service import Entry, Policy, Request, Stage, Status, judge, register
 from tests.lambdas.bundles import MODEL_URI, RUN, files
 
 REQUEST = Request(RUN, MODEL_URI, "arn:aws:sagemaker:job", "2026-01-01T00:00:00Z")
 OPEN = Policy({}, {}, "automatic")
+STAGE = Stage("shop-prod", "prod", "image")
 # CustomerMetadataValue in the SageMaker API reference.
 VALUE = re.compile(r"[\w\s_.:/=+\-@]{1,256}")
 
@@ -98,6 +99,138 @@ def test_the_gates(found: dict[str, Any], policy: Policy, status: str, reason: s
     assert reason in verdict.reason
 
 
+def doubt(name: str, sentence: str = "tells all", accepted: bool = False) -> dict[str, Any]:
+    return {"name": name, "sentence": sentence, "columns": [], "accepted": accepted}
+
+
+def doubted(*doubts: dict[str, Any], promote: bool = True) -> dict[str, Any]:
+    return {**evaluation(promote, auc=0.9), "doubts": list(doubts)}
+
+
+@pytest.mark.parametrize("approval", ["automatic", "manual"])
+def test_a_doubt_waits_for_a_person(approval: Any) -> None:
+    """Whatever the policy says; the reason is the first doubt's sentence and counts the others."""
+    policy = Policy({"auc": 0.9}, {}, approval)
+    one = judge(doubted(doubt("alone:a", "'a' tells the target")), policy)
+    assert one.status == "PendingManualApproval"
+    assert one.reason == "waits for a person: 'a' tells the target"
+    three = judge(doubted(doubt("alone:a", "first"), doubt("files"), doubt("order")), policy)
+    assert three.reason == "waits for a person: first (and 2 more)"
+
+
+def test_gates_and_the_comparison_reject_before_any_doubt() -> None:
+    """A model that nobody should approve does not wait for approval."""
+    missed = judge(doubted(doubt("alone:a")), Policy({"auc": 0.95}, {}, "automatic"))
+    assert (missed.status, missed.reason) == ("Rejected", "auc 0.9 is below the gate's 0.95")
+    assert judge(doubted(doubt("alone:a"), promote=False), OPEN).status == "Rejected"
+
+
+def test_an_accepted_doubt_holds_nothing_up() -> None:
+    """It is accepted by the settings of its run and by those of today, both; one is too few."""
+    policy = Policy({}, {}, "automatic", ("alone:a",))
+    assert judge(doubted(doubt("alone:a", accepted=True)), policy).status == "Approved"
+    assert judge(doubted(doubt("alone:a", accepted=True)), OPEN).status == "PendingManualApproval"
+    assert judge(doubted(doubt("alone:a")), policy).status == "PendingManualApproval"
+    both = judge(doubted(doubt("alone:a", "old", accepted=True), doubt("files", "new")), policy)
+    assert both.reason == "waits for a person: new"
+
+
+def test_a_reason_fits_its_description() -> None:
+    """A sentence of any length leaves room for the number of other doubts."""
+    verdict = judge(doubted(doubt("alone:a", "x" * 3000), doubt("order")), OPEN)
+    assert len(verdict.reason) == 1024
+    assert verdict.reason.startswith("waits for a person: xxx")
+    assert verdict.reason.endswith("... (and 1 more)")
+
+
+def waiting_bundles(*doubts: dict[str, Any]) -> FakeBundles:
+    """Return a bundle whose evaluation has these doubts."""
+    found = json.loads(files()[EVALUATION]) | {"doubts": list(doubts)}
+    return FakeBundles(files(evaluation_json=json.dumps(found).encode()))
+
+
+def test_the_registry_names_the_doubts() -> None:
+    """Those that hold and those that were accepted, in what a metadata value may hold."""
+    policy = Policy({}, {}, "automatic", ("order",))
+    bundles = waiting_bundles(
+        doubt("order", accepted=True), doubt("sum:casual,registered"), doubt("alone:mean radius")
+    )
+    registry = FakeRegistry()
+    register(REQUEST, policy, STAGE, bundles, registry)
+    properties = registry.definitions[0]["CustomerMetadataProperties"]
+    assert properties["doubts"] == "sum:casual registered / alone:mean radius"
+    assert properties["doubts_accepted"] == "order"
+    assert properties["decision"] == "PendingManualApproval"
+
+
+@pytest.mark.parametrize(
+    ("names", "listed"),
+    [
+        (["a" * 256], "a" * 256),
+        (["a" * 300], "a" * 256),
+        (["a" * 100, "b" * 153], "a" * 100 + " / " + "b" * 153),
+        (["a" * 100, "b" * 154], "a" * 100 + " / and 1 more"),
+        (["a" * 100, "b" * 100, "c" * 100], "a" * 100 + " / " + "b" * 100 + " / and 1 more"),
+        (["a" * 256, "b", "c"], "3 with long names"),
+    ],
+)
+def test_many_doubts_are_counted_in_the_registry(names: list[str], listed: str) -> None:
+    """Whole names as far as 256 characters hold them, then how many more."""
+    registry = FakeRegistry()
+    bundles = waiting_bundles(*(doubt(name) for name in names))
+    register(REQUEST, OPEN, STAGE, bundles, registry)
+    value = registry.definitions[0]["CustomerMetadataProperties"]["doubts"]
+    assert value == listed
+    assert len(value) <= 256
+
+
+def test_the_notice_says_why_and_how_to_go_on() -> None:
+    """Each sentence, how to approve once, how to reject, and the line that accepts for good."""
+    registry = FakeRegistry()
+    policy = Policy({}, {}, "automatic", ("order",))
+    bundles = waiting_bundles(doubt("alone:balance", "'balance' tells"), doubt("files", "by file"))
+    outcome = register(REQUEST, policy, STAGE, bundles, registry)
+    notice = outcome["notice"]
+    assert "Model version 1 of shop-prod" in notice
+    assert "- alone:balance: 'balance' tells\n- files: by file\n" in notice
+    assert f"{MODEL_URI}report.html" in notice
+    assert "    python -m ops approve 1 --stage prod\n" in notice
+    assert "    python -m ops approve 1 --stage prod --reject\n" in notice
+    assert '    [gates]\n    accepted = ["order", "alone:balance", "files"]\n' in notice
+    assert "docs/judge.md" in notice
+    assert register(REQUEST, policy, STAGE, bundles, registry) == outcome
+
+
+def test_many_doubts_make_no_long_notice() -> None:
+    """A message of SNS and the output of a state hold 256 KB."""
+    bundles = waiting_bundles(*(doubt(f"alone:{i}", "long " * 9000) for i in range(300)))
+    notice = register(REQUEST, OPEN, STAGE, bundles, FakeRegistry())["notice"]
+    assert "and 290 more, in the report" in notice
+    assert len(notice.encode()) < 32_000
+
+
+def test_manual_approval_gives_notice_too() -> None:
+    """Without doubts there is nothing to accept: a person approves or rejects."""
+    manual = Policy({}, {}, "manual")
+    notice = register(REQUEST, manual, STAGE, FakeBundles(), FakeRegistry())["notice"]
+    assert "better than the champion by 0.02" in notice
+    assert "waits for a person: better" not in notice
+    assert "python -m ops approve 1 --stage prod" in notice
+    assert "accepted" not in notice
+
+
+def test_nobody_is_told_what_a_person_has_decided() -> None:
+    """A retry after the approval finds a decision, not a version that waits."""
+    registry = FakeRegistry()
+    bundles = waiting_bundles(doubt("alone:balance"))
+    register(REQUEST, OPEN, STAGE, bundles, registry)
+    entry = registry.entries["arn/1"]
+    registry.entries["arn/1"] = Entry(entry.arn, "Approved", entry.properties)
+    again = register(REQUEST, OPEN, STAGE, bundles, registry)
+    assert (again["status"], again["notice"]) == ("Approved", "")
+    assert registry.entries["arn/1"].status == "Approved"
+
+
 def test_all_missed_gates_are_named() -> None:
     """A person sees every reason at once."""
     verdict = judge(evaluation(auc=0.5, rmse=9), Policy({"auc": 0.9}, {"rmse": 1}, "automatic"))
@@ -108,11 +241,12 @@ def test_all_missed_gates_are_named() -> None:
 def test_a_package_holds_what_delivery_and_people_need() -> None:
     """Bundle, metrics, baselines and lineage are on the package, within AWS's limits."""
     registry = FakeRegistry()
-    outcome = register(REQUEST, OPEN, "image", FakeBundles(), registry)
+    outcome = register(REQUEST, OPEN, STAGE, FakeBundles(), registry)
     assert outcome == {
         "status": "Approved",
         "package_arn": "arn/1",
         "reason": "better than the champion by 0.02 (roc_auc)",
+        "notice": "",
     }
     (definition,) = registry.definitions
     (container,) = definition["InferenceSpecification"]["Containers"]
@@ -143,7 +277,7 @@ def test_a_rejected_model_is_registered_with_its_reason() -> None:
     """A model that misses the gate stays visible, and says why."""
     registry = FakeRegistry()
     outcome = register(
-        REQUEST, Policy({"roc_auc": 0.99}, {}, "automatic"), "image", FakeBundles(), registry
+        REQUEST, Policy({"roc_auc": 0.99}, {}, "automatic"), STAGE, FakeBundles(), registry
     )
     assert outcome["status"] == "Rejected"
     assert registry.entries["arn/1"].status == "Rejected"
@@ -153,8 +287,8 @@ def test_a_rejected_model_is_registered_with_its_reason() -> None:
 def test_registering_twice_is_registering_once() -> None:
     """A retry of the state finds the package."""
     registry = FakeRegistry()
-    first = register(REQUEST, OPEN, "image", FakeBundles(), registry)
-    assert register(REQUEST, OPEN, "image", FakeBundles(), registry) == first
+    first = register(REQUEST, OPEN, STAGE, FakeBundles(), registry)
+    assert register(REQUEST, OPEN, STAGE, FakeBundles(), registry) == first
     assert len(registry.definitions) == 1
 
 
@@ -163,19 +297,19 @@ def test_a_registration_that_broke_off_is_finished() -> None:
     registry = FakeRegistry()
     registry.fail_decision = True
     with pytest.raises(StorageError):
-        register(REQUEST, OPEN, "image", FakeBundles(), registry)
+        register(REQUEST, OPEN, STAGE, FakeBundles(), registry)
     registry.fail_decision = False
-    assert register(REQUEST, OPEN, "image", FakeBundles(), registry)["status"] == "Approved"
+    assert register(REQUEST, OPEN, STAGE, FakeBundles(), registry)["status"] == "Approved"
     assert len(registry.definitions) == 1
 
 
 def test_a_persons_decision_is_not_overruled() -> None:
     """What a person decided in between stands."""
     registry = FakeRegistry()
-    register(REQUEST, OPEN, "image", FakeBundles(), registry)
+    register(REQUEST, OPEN, STAGE, FakeBundles(), registry)
     entry = registry.entries["arn/1"]
     registry.entries["arn/1"] = Entry(entry.arn, "Rejected", entry.properties)
-    assert register(REQUEST, OPEN, "image", FakeBundles(), registry)["status"] == "Rejected"
+    assert register(REQUEST, OPEN, STAGE, FakeBundles(), registry)["status"] == "Rejected"
     assert registry.entries["arn/1"].status == "Rejected"
 
 
@@ -185,7 +319,7 @@ def test_an_altered_bundle_is_not_registered() -> None:
     content["golden.json"] += b" "
     registry = FakeRegistry()
     with pytest.raises(BundleError, match=r"golden\.json"):
-        register(REQUEST, OPEN, "image", FakeBundles(content), registry)
+        register(REQUEST, OPEN, STAGE, FakeBundles(content), registry)
     assert registry.definitions == []
 
 
@@ -209,6 +343,7 @@ def test_the_handler_registers_against_aws(stored: None, monkeypatch: pytest.Mon
     """The package is in SageMaker's registry with status, reason, container and metadata."""
     environ = {
         "DEPLOYMENT": "shop-dev",
+        "STAGE": "dev",
         "BUCKET": "bucket",
         "MODEL_PACKAGE_GROUP": "shop-dev",
         "INFERENCE_IMAGE": "123456789012.dkr.ecr.eu-west-1.amazonaws.com/sklearn:1.9-0",

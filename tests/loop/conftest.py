@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from core.settings import load_settings
+from core.settings import Settings, load_settings
 from local.cloud import Cloud
 from local.demo import CLOCK_RATE, connect_cloud, split_table, synthesise
 from ops.deployment import Deployment
@@ -22,13 +22,20 @@ TIMEOUT_SECONDS = 180.0
 class Stage:
     """A deployed stage and what a test does with it."""
 
+    table: str
+    labels: list[str]
+    rows: list[dict[str, Any]]
+
     def __init__(self, cloud: Cloud, deployment: Deployment) -> None:
         self.cloud = cloud
         self.deployment = deployment
-        table = Path(deployment.settings.data.file)
-        self.table, held_out = split_table(table, "diagnosis", HELD_OUT_ROWS)
-        self.labels = [row.pop("diagnosis") for row in held_out]
-        self.rows: list[dict[str, Any]] = held_out
+
+    def take_example(self) -> Stage:
+        """Take the example's table, and rows and labels that no model is to see."""
+        table = Path(self.deployment.settings.data.file)
+        self.table, self.rows = split_table(table, "diagnosis", HELD_OUT_ROWS)
+        self.labels = [row.pop("diagnosis") for row in self.rows]
+        return self
 
     def wait_until(self, what: str, look: Callable[[], Any]) -> Any:
         """Return what `look` sees as soon as it sees something."""
@@ -111,8 +118,19 @@ def assembly(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def watch(cloud: Cloud) -> Stage:
-    """Return the deployed local stage of a cloud, with a queue that hears its notifications."""
-    deployment = connect_cloud(load_settings("project.toml", "local"), cloud)
+    """Return the example's deployed local stage, with a queue that hears its notifications."""
+    return watch_project(cloud, load_settings("project.toml", "local")).take_example()
+
+
+def watch_project(cloud: Cloud, settings: Settings) -> Stage:
+    """Return a project's deployed stage, with a queue that hears its notifications."""
+    deployment = connect_cloud(settings, cloud)
+    listen(deployment)
+    return Stage(cloud, deployment)
+
+
+def listen(deployment: Deployment) -> None:
+    """Make the queue that hears the notifications of a stage."""
     sqs = deployment.client("sqs")
     queue = sqs.create_queue(QueueName="notifications")["QueueUrl"]
     arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])
@@ -121,7 +139,6 @@ def watch(cloud: Cloud) -> Stage:
         Protocol="sqs",
         Endpoint=arn["Attributes"]["QueueArn"],
     )
-    return Stage(cloud, deployment)
 
 
 @pytest.fixture(scope="module")

@@ -241,15 +241,18 @@ def find_drawn_again(places: FloatArray, labels: FloatArray, classes: Sequence[s
     if not are_copies(places, labels):
         return []  # a table of counts: equal rows are cases of their own
     found = []
-    distinct: list[float] = []
+    random = np.random.default_rng(len(places))
+    sizes = [int((labels == code).sum()) for code in range(len(classes))]
+    equal = min((size for size in sizes if size), default=0)
+    distinct: list[float] = []  # shares of as many rows of each class: more rows repeat more
     for code in range(len(classes)):
-        members = places[labels == code]
+        members = random.permutation(places[labels == code])[:equal]
         distinct.append(len(np.unique(members)) / max(1, len(members)))
     for code, share in enumerate(distinct):
         rows = int((labels == code).sum())
         others = max((s for k, s in enumerate(distinct) if k != code), default=0.0)
         if rows >= MIN_ROWS and share < DRAWN_AGAIN * others and share < DRAWN_AGAIN:
-            cases = round(share * rows)
+            cases = len(np.unique(places[labels == code]))
             found.append(
                 Doubt(
                     f"drawn-again:{classes[code]}",

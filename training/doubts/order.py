@@ -53,7 +53,19 @@ def find_sorting(variables: Sequence[Variable], rows: int) -> str | None:
             steps = np.diff(variable.values)
             if bool((steps >= 0).all()) or bool((steps <= 0).all()):
                 return variable.name
+            if _follows_rows(variable.values):
+                return variable.name
     return None
+
+
+def _follows_rows(values: FloatArray) -> bool:
+    """Say whether values nearly rise or fall with the rows: a rank correlation over 0.95."""
+    from scipy.stats import rankdata
+
+    if not np.isfinite(values).all() or float(np.ptp(values)) == 0.0:
+        return False
+    ranks = rankdata(values)
+    return abs(float(np.corrcoef(ranks, np.arange(len(ranks)))[0, 1])) > 0.95
 
 
 def find_order(variables: Sequence[Variable], labels: FloatArray, *, classes: bool) -> Doubt | None:
@@ -71,6 +83,34 @@ def find_order(variables: Sequence[Variable], labels: FloatArray, *, classes: bo
         f"neighbouring rows have like targets (correlation {likeness:.2f}), as rows in time order "
         "have, and the holdout was drawn at random among them: the model was tested on moments "
         'between those that it learned. Set [split] strategy = "order" (or name the time column)',
+    )
+
+
+def find_moment(moments: Sequence[Variable], labels: FloatArray, *, classes: bool) -> str | None:
+    """Name the timestamp in whose order neighbouring rows have like targets, if there is one."""
+    for moment in moments:
+        known = np.isfinite(moment.values) & np.isfinite(labels)
+        if known.sum() < max(MIN_ROWS, 0.9 * len(labels)):
+            continue
+        if len(np.unique(moment.values[known])) < 0.5 * known.sum():
+            continue
+        by_time = np.argsort(moment.values[known], kind="stable")
+        sorted_labels = labels[known][by_time]
+        if measure_likeness(sorted_labels, classes=classes) < ALIKE:
+            continue
+        if not is_sorted_by_target(sorted_labels, classes=classes):
+            return moment.name
+    return None
+
+
+def doubt_moment(name: str) -> Doubt:
+    """Doubt a random split of rows that follow each other by a timestamp."""
+    return Doubt(
+        f"order:{name}",
+        f"rows that follow each other by {name!r} have like targets, and the holdout was drawn at "
+        "random among them: the model was tested on moments between those that it learned. Set "
+        f'[problem] time_column = "{name}" and [split] strategy = "time"',
+        (name,),
     )
 
 

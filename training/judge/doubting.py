@@ -24,7 +24,7 @@ from training.doubts.copies import (
 )
 from training.doubts.doubt import sample_rows
 from training.doubts.knowers import find_knowers
-from training.doubts.order import find_order, find_windows
+from training.doubts.order import doubt_moment, find_moment, find_order, find_windows
 from training.doubts.owners import doubt_joint_owner, find_joint_owner, find_owners
 from training.doubts.refuted import find_refuted
 from training.fit.estimators import fit_rows, reference_outputs
@@ -76,6 +76,9 @@ def find_doubts(
     if strategy == "random":
         order = find_order(inputs, labels, classes=classes)
         doubts += [] if order is None else [order]
+        stamps = {column.name for column in data.contract.columns if column.type == "timestamp"}
+        moment = find_moment([v for v in inputs if v.name in stamps], labels, classes=classes)
+        doubts += [] if moment is None or order is not None else [doubt_moment(moment)]
     copies = list(_doubt_copies(job, data, split, chosen, model, log))
     doubts += copies
     if not copies and not any(doubt.name.startswith("owner:") for doubt in doubts):

@@ -223,10 +223,10 @@ class Tunings:
         }
 
     def summaries(self, tuning: str) -> list[dict[str, Any]]:
-        """Describe the training jobs that a tuning job has started."""
+        """Describe the training jobs that a tuning job has started, by name as AWS lists them."""
         return [
             {k: v for k, v in self._summary(job).items() if v is not None}
-            for job in self._children(tuning)
+            for job in sorted(self._children(tuning), key=lambda job: job.name)
         ]
 
     def _children(self, tuning: str) -> list[Job]:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from training.doubts import Variable
-from training.doubts.order import find_order, find_windows
+from training.doubts.order import find_moment, find_order, find_windows
 
 
 def demand(rows: int = 800) -> np.ndarray:
@@ -42,7 +42,7 @@ def test_a_table_sorted_by_a_column_or_its_target_is_another_matter() -> None:
 
 
 def test_a_window_into_the_future_is_doubted() -> None:
-    """A mean over yesterday, today and tomorrow knows the answer; one over earlier days does not."""
+    """A mean over yesterday, today and tomorrow knows the answer; of earlier days it does not."""
     series = demand()
     assert [d.name for d in find_windows([mean_over(series, range(-1, 2))], series)] == [
         "window:mean"
@@ -53,3 +53,14 @@ def test_a_window_into_the_future_is_doubted() -> None:
     assert find_windows([mean_over(series, range(-3, 0))], series) == []
     noise = Variable("x", "number", np.random.default_rng(0).normal(size=len(series)))
     assert find_windows([noise], series) == []
+
+
+def test_a_moment_in_whose_order_targets_are_alike_is_found() -> None:
+    """A shuffled file still says when each row happened; an unrelated date does not."""
+    series = demand()
+    random = np.random.default_rng(0)
+    shuffle = random.permutation(len(series))
+    at = Variable("measured_at", "number", 1.7e9 + 10_800.0 * shuffle)
+    born = Variable("born", "number", random.uniform(-1e9, 1e9, len(series)))
+    assert find_moment([born, at], series[shuffle], classes=False) == "measured_at"
+    assert find_moment([born], series[shuffle], classes=False) is None

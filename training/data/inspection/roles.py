@@ -12,6 +12,7 @@ from training.data.inspection.columns import ID_NAME, IDENTIFIER_NOTE
 from training.data.inspection.findings import ColumnFinding, Role
 from training.data.inspection.order import is_sorted
 from training.doubts import Variable
+from training.doubts.order import find_moment
 from training.doubts.owners import find_owners
 
 _GROUP_NAME = re.compile(
@@ -45,6 +46,10 @@ def assign_roles(
     found = _keep_one(findings, "id") if "id" not in explicit else _keep_none(findings, "id")
     if "time" not in explicit:
         time = _find_time(frame, found)
+        if time is None and labels is not None:
+            stamps = {f.name for f in found if f.role == "input" and f.type == "timestamp"}
+            moments = [variable for variable in variables if variable.name in stamps]
+            time = find_moment(moments, labels, classes=classes)
         found = [
             _with_role(f, "time", "orders the rows in time") if f.name == time else f for f in found
         ]
@@ -120,6 +125,7 @@ def _find_group(
     for finding in findings:
         repeated = 20 <= finding.distinct <= 0.9 * rows and finding.distinct >= 0.01 * rows
         usable = finding.role == "input" and finding.type in ("integer", "category")
-        if usable and repeated and _GROUP_NAME.match(finding.name):
+        named = _GROUP_NAME.match(finding.name) or ID_NAME.search(finding.name)
+        if usable and repeated and named:
             return finding.name, "is named like what owns rows"
     return None, ""

@@ -73,7 +73,7 @@ def show_slices(evaluation: Mapping[str, Any]) -> str:
     return (
         f"<h2>Where it is weakest</h2><p>The groups of held-out rows with the highest {kind} "
         f"against the rest; {verdict} (5%, corrected for the number of groups looked at).</p>"
-        + make_table([*head, f"#mean {kind}", "#95% interval", ""], rows)
+        + make_table([*head, f"#mean {kind}", "#95% interval", "verdict"], rows)
     )
 
 
@@ -154,14 +154,6 @@ def show_data(
         if len(contract.columns) > 60
         else ""
     )
-    sources = [
-        [
-            f"<code>{escape(str(e['key']))}</code>",
-            f"<code>{escape(str(e['sha256'])[:16])}</code>",
-            f"<code>{escape(str(e.get('version_id', '')))}</code>",
-        ]
-        for e in inputs
-    ]
     split = evaluation["split"]
     return (
         f"<h2>Where it comes from</h2><p>{rows['total']:,} rows, {rows['fresh']:,} of them "
@@ -169,7 +161,7 @@ def show_data(
         f"were left out. Split: {escape(split['strategy'])}, {split['holdout']:.0%} held out."
         + (f" Commit <code>{escape(commit)}</code>." if commit else "")
         + "</p>"
-        + make_table(["file", "SHA-256", "version"], sources)
+        + _show_files(inputs, quality)
         + f"<p>Exported as <b>{escape(export['family'])}</b>: {export['rows']:,} rows, with "
         "missing, unseen and threshold values among them, answered by the exported model and by "
         f"scikit-learn differ by at most {export['max_abs_diff']:.2g} (bound {export['bound']:g}), "
@@ -178,4 +170,28 @@ def show_data(
         + "<h3>Columns</h3>"
         + make_table(["column", "type", "#missing", "#distinct", "values"], columns)
         + more
+    )
+
+
+def _show_files(inputs: Sequence[Mapping[str, Any]], quality: Mapping[str, Any]) -> str:
+    """Show how many rows each file brought, how many are used, and why the others are not."""
+    rows = []
+    for entry in inputs:
+        left_out = entry.get("left_out") or {}
+        rows.append(
+            [
+                f"<code>{escape(str(entry['key']))}</code>",
+                f"{entry['rows']:,}" if "rows" in entry else "",
+                f"{entry['used']:,}" if "used" in entry else "",
+                escape("; ".join(f"{count:,} {reason}" for reason, count in left_out.items())),
+                f"<code>{escape(str(entry['sha256'])[:16])}</code>",
+                f"<code>{escape(str(entry.get('version_id', '')))}</code>",
+            ]
+        )
+    head = ["file", "#rows", "#used", "why the others are not", "SHA-256", "version"]
+    unread = "".join(f"<li>{escape(str(what))}</li>" for what in quality.get("unread", ()))
+    return make_table(head, rows) + (
+        f"<p>Not read, so that their rows are not in this model:</p><ul>{unread}</ul>"
+        if unread
+        else ""
     )

@@ -52,11 +52,14 @@ def format_param(value: object) -> str:
 
 
 def make_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Make a table of cells that are HTML already; a head with # is a column of numbers."""
+    """Make a table of cells that are HTML already; a head with # is a column of numbers.
+
+    A wide one scrolls in a frame of its own, which the keyboard can reach.
+    """
     numeric = [title.startswith("#") for title in head]
     classes = [' class="n"' if is_number else "" for is_number in numeric]
     top = "".join(
-        f"<th{style}>{escape(title.lstrip('#'))}</th>"
+        f'<th scope="col"{style}>{escape(title.lstrip("#"))}</th>'
         for title, style in zip(head, classes, strict=True)
     )
     body = "".join(
@@ -66,5 +69,6 @@ def make_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         for row in rows
     )
     return (
-        f'<div class="wide"><table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
+        f'<div class="wide" tabindex="0"><table><thead><tr>{top}</tr></thead>'
+        f"<tbody>{body}</tbody></table></div>"
     )

@@ -7,13 +7,15 @@ from typing import Any
 from core.contract import Contract
 from training.data.dataset import Data
 from training.jobs import Job
+from training.judge.report.comparison import show_champion, show_nothing
 from training.judge.report.details import show_data, show_importance, show_search, show_slices
+from training.judge.report.doubts import show_doubts
 from training.judge.report.figures import show_charts
-from training.judge.report.verdict import show_champion, show_head, show_metrics
+from training.judge.report.verdict import show_head, show_metrics
 
 _STYLE = """
-:root{color-scheme:light dark;--line:#8884;--soft:#8881;--good:#00734f;--bad:#b3261e}
-@media(prefers-color-scheme:dark){:root{--good:#4fd0a0;--bad:#ff8a80}}
+:root{color-scheme:light dark;--line:#8884;--soft:#8881;--good:#00734f;--bad:#b3261e;--wait:#8a4b00}
+@media(prefers-color-scheme:dark){:root{--good:#4fd0a0;--bad:#ff8a80;--wait:#ffb86b}}
 *{box-sizing:border-box}
 body{font:15px/1.5 system-ui,-apple-system,"Segoe UI",sans-serif;max-width:64rem;margin:0 auto;
 padding:1rem}
@@ -21,13 +23,15 @@ h1{font-size:1.5rem;margin:.2rem 0}
 h2{font-size:1.15rem;margin:2rem 0 .5rem;border-bottom:1px solid var(--line)}
 h3{font-size:1rem;margin:1rem 0 .3rem}p{margin:.4rem 0;max-width:46rem}
 .verdict{padding:.7rem 1rem;border-left:5px solid;background:var(--soft);margin:1rem 0}
-.good{border-color:var(--good)}.bad{border-color:var(--bad)}
+.good{border-color:var(--good)}.bad{border-color:var(--bad)}.hold{border-color:var(--wait)}
 .yes{color:var(--good);font-weight:600}.no{color:var(--bad);font-weight:600}
+.wait{color:var(--wait);font-weight:600}
 .wide{overflow-x:auto}
 table{border-collapse:collapse;font-variant-numeric:tabular-nums;margin:.4rem 0;min-width:50%}
 th,td{padding:.25rem .7rem .25rem 0;text-align:left;border-bottom:1px solid var(--line);
 vertical-align:top}
 td.n,th.n{text-align:right}code{font-size:.9em;overflow-wrap:anywhere}
+td:first-child code{overflow-wrap:normal}
 .charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,24rem),1fr));gap:1rem}
 figure{margin:0;break-inside:avoid}figcaption{font-size:.9em}
 svg{width:100%;height:auto;max-width:40rem}
@@ -69,8 +73,10 @@ def render_report(
     """Render the evaluation as one HTML page; the same bytes for the same input."""
     sections = [
         show_head(evaluation, contract, deployment, run, trigger, gates),
+        show_doubts(evaluation),
         show_metrics(evaluation, gates),
-        show_champion(evaluation),
+        show_champion(evaluation, trigger),
+        show_nothing(evaluation),
         show_charts(evaluation, contract),
         show_importance(evaluation),
         show_slices(evaluation),

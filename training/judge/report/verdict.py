@@ -1,4 +1,4 @@
-"""What was decided and why: the verdict, the gates, the metrics, the champion."""
+"""What was decided and why: the verdict, the gates, the metrics."""
 
 import math
 from collections.abc import Mapping
@@ -6,6 +6,7 @@ from html import escape
 from typing import Any
 
 from core.contract import Contract
+from training.judge.report.doubts import list_held
 from training.judge.report.html import format_interval, format_value, make_table, name_metric
 
 
@@ -25,18 +26,29 @@ def show_head(
     what = (
         f"predicts <b>{escape(contract.target)}</b>" if contract.target else "learns without labels"
     )
-    verdict = "Ready to take over" if passed else "Not to be promoted"
+    held = len(list_held(evaluation))
+    kind, mark, verdict = _judge(passed, held > 0)
     reasons = [f"misses the gate: {text}" for text in missed] + [str(decision["reason"])]
+    if passed and held:
+        doubts = "a doubt holds it" if held == 1 else f"{held} doubts hold it"
+        reasons.insert(0, f"{doubts}, see below; a person decides")
     stated = "".join(f"<div>{escape(reason)}</div>" for reason in reasons)
     return (
         f"<h1>{escape(deployment)}</h1><p>{'An' if contract.task == 'anomaly' else 'A'} "
         f"{contract.task} model that {what}: <b>{escape(chosen['candidate'])}</b>, trained on "
         f"{rows['train']:,} rows and judged on {rows['holdout']:,} that it never saw. Run "
         f"<code>{escape(run)}</code>, started by {escape(trigger)}.</p>"
-        f'<div class="verdict {"good" if passed else "bad"}"><b '
-        f'class="{"yes" if passed else "no"}">'
-        f"{verdict}</b>{stated}</div>"
+        f'<div class="verdict {kind}"><b class="{mark}">{verdict}</b>{stated}</div>'
     )
+
+
+def _judge(passed: bool, held: bool) -> tuple[str, str, str]:
+    """Give the classes of the verdict's frame and of its words, and the words."""
+    if not passed:
+        return "bad", "no", "Not to be promoted"
+    if held:
+        return "hold", "wait", "Waits for a person"
+    return "good", "yes", "Ready to take over"
 
 
 def find_missed_gates(
@@ -99,7 +111,7 @@ def show_metrics(evaluation: Mapping[str, Any], gates: Mapping[str, Mapping[str,
         )
     return (
         "<h2>How good it is</h2>"
-        + make_table(["metric", "#value", "#95% interval", "", "gate"], rows)
+        + make_table(["metric", "#value", "#95% interval", "direction", "gate"], rows)
         + text
         + threshold
     )
@@ -107,38 +119,3 @@ def show_metrics(evaluation: Mapping[str, Any], gates: Mapping[str, Mapping[str,
 
 def _say_calibration(evaluation: Mapping[str, Any]) -> str:
     return "calibrated by sigmoids" if evaluation["calibrated"] else "the model's own"
-
-
-def show_champion(evaluation: Mapping[str, Any]) -> str:
-    """Show how the model did against the champion."""
-    champion = evaluation["champion"]
-    if champion is None:
-        return ""
-    rows = []
-    for key, label in (
-        ("everything", "rows unseen by both"),
-        ("fresh", "of these, newly labelled"),
-    ):
-        found = champion[key]
-        if found is None:
-            continue
-        advantage = found["advantage"]
-        limits = format_interval(advantage, 4)
-        rows.append(
-            [
-                label,
-                f"{found['rows']:,}",
-                format_value(found["champion"]),
-                format_value(found["challenger"]),
-                limits,
-                f"{found['favourable']:.1%}",
-            ]
-        )
-    head = ["", "#rows", "#champion", "#this model", "#advantage, 95%", "#resamples ahead"]
-    table = make_table(head, rows) if rows else "<p>There are no rows that neither has seen.</p>"
-    return (
-        "<h2>Against the champion</h2><p>The live model is of run "
-        f"<code>{escape(champion['run'])}</code>; both answered the same rows, compared by "
-        f"{escape(name_metric(evaluation['metric']))}. A model of the same quality is promoted by "
-        f"luck in at most about {champion['lucky_rate']:.0%} of runs.</p>{table}"
-    )
