@@ -89,16 +89,11 @@ def up(args: argparse.Namespace) -> int:
             print(describe(cloud), flush=True)
             if not args.no_data:
                 deployment = demo.connect_cloud(settings, cloud)
-<<<<<<< HEAD
                 put_tables(deployment, Path(settings.data.file))
-                wait_for_model(cloud, deployment)
-                print(describe_call(cloud, deployment), flush=True)
-=======
                 if wait_for_model(cloud, deployment):
                     print(describe_call(cloud, deployment), flush=True)
                 else:
                     print(describe_waiting(deployment), flush=True)
->>>>>>> main
             if not args.once:
                 wait_for_end()
         finally:
