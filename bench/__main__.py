@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-NAMES = ("serving", "scoring", "drift", "training", "loop")
+NAMES = ("serving", "scoring", "drift", "judge", "training", "loop")
 OUTPUT = Path(".build/bench")
 
 

@@ -29,6 +29,8 @@ GOLDEN = "golden.json"
 LINEAGE = "lineage.json"
 REPORT = "report.html"
 SEEN = "seen.bin"
+ENTITY_KEY = "entity.key"
+ENTITIES = "entities.bin"
 MANIFEST = "manifest.json"
 
 FORMAT = 1

@@ -5,6 +5,7 @@ training cannot take; a person is told), or ignored (folder markers, hidden file
 hold no rows and start nothing).
 """
 
+import shlex
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Literal
@@ -45,7 +46,8 @@ _UNREAD = {
     ".db": "is a database",
     ".sqlite": "is a database",
 }
-_SPREADSHEET = "is a spreadsheet"
+# What `ops data` converts on the own machine, before it sends.
+CONVERTED = (".xlsx", ".xls", ".xlsm", ".xlsb", ".ods", ".json", ".jsonl", ".ndjson")
 # Files that hold no rows of a table.
 _DOCUMENTS = (
     *(".md", ".rst", ".html", ".htm", ".pdf", ".doc", ".docx", ".log", ".yaml", ".yml", ".toml"),
@@ -88,11 +90,11 @@ def recognise(key: str, size: int) -> DataObject:
     packed = suffix == ".gz"
     inner = PurePosixPath(name.removesuffix(".gz")).suffix if packed else suffix
     if inner in _UNREAD:
-        why = _UNREAD[inner]
         todo = "save it as CSV or Parquet"
-        if why == _SPREADSHEET:
-            todo += f", or run python -m ops data {parts[-1]}, which converts it"
-        return DataObject(key, "unread", f"{why}, which training does not read: {todo}")
+        if suffix in CONVERTED:
+            todo += f", or run python -m ops data {shlex.quote(parts[-1])}, which converts it"
+        why = f"{_UNREAD[inner]}, which training does not read"
+        return DataObject(key, "unread", f"{why}: {todo}")
     if not name.endswith(TABLE_SUFFIXES):
         return DataObject(
             key,

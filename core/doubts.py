@@ -31,6 +31,7 @@ DOUBT_KINDS: dict[str, tuple[str, ...]] = {
     "not-compared": ("",),
     "too-good": ("",),
     "carries": ("COLUMN",),
+    "refuted": ("RUN",),
 }
 
 

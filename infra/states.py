@@ -75,13 +75,14 @@ def invoke(function_arn: str, payload: Mapping[str, Any], **fields: Any) -> Stat
 def publish(topic_arn: str, *, subject: str, message: str, **fields: Any) -> State:
     """Write a task that sends a message to people and keeps the state's input.
 
-    `message` is a path or an intrinsic function. The subject becomes that of a mail: at most 100
-    characters of ASCII (SNS API Reference, "Publish").
+    `message` is a path or an intrinsic function, `subject` a path or a text, of a mail: at most
+    100 characters of ASCII (SNS API Reference, "Publish").
     """
+    name = "Subject.$" if subject.startswith("$") else "Subject"
     return {
         "Type": "Task",
         "Resource": "arn:aws:states:::sns:publish",
-        "Parameters": {"TopicArn": topic_arn, "Subject": subject, "Message.$": message},
+        "Parameters": {"TopicArn": topic_arn, name: subject, "Message.$": message},
         "ResultPath": None,
         "Retry": [retry(ANY_ERROR, attempts=3, jitter=False)],
         **fields,

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ from core.settings import load_settings
 from local import demo
 from local.cloud import Cloud
 from local.deploy import DeployError
+from ops.data import list_uploads, put_table
 from ops.deployment import Deployment
 from ops.waiting import (
     PENDING,
@@ -86,11 +88,8 @@ def up(args: argparse.Namespace) -> int:
             print(f"deployed {', '.join(outputs)} in {time.monotonic() - began:.1f} s")
             print(describe(cloud), flush=True)
             if not args.no_data:
-                table = Path(settings.data.file)
-                bucket = outputs[f"{settings.deployment}-training"]["BucketName"]
-                cloud.client("s3").upload_file(str(table), bucket, f"data/{table.name}")
-                print(f"put {table} into s3://{bucket}/data/: training starts by itself")
                 deployment = demo.connect_cloud(settings, cloud)
+                put_tables(deployment, Path(settings.data.file))
                 if wait_for_model(cloud, deployment):
                     print(describe_call(cloud, deployment), flush=True)
                 else:
@@ -100,6 +99,15 @@ def up(args: argparse.Namespace) -> int:
         finally:
             cloud_file.unlink(missing_ok=True)
     return 0
+
+
+def put_tables(deployment: Deployment, source: Path) -> None:
+    """Put the project's table, or the tables of its folder, under data/."""
+    with tempfile.TemporaryDirectory() as converted:
+        uploads, _ = list_uploads([source], Path(converted), deployment.settings.data)
+        for upload in uploads:
+            put_table(deployment, upload.path, upload.key)
+    print(f"put {source} into s3://{deployment.bucket}/data/: training starts by itself")
 
 
 def write_cloud_file(cloud: Cloud, path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -127,13 +128,8 @@ def main(args: argparse.Namespace) -> int:
                 " (from the scores alone; a change in what the label means does not show)"
             )
     for run, quality in found["quality"].items():
-        console.print(
-            f"{quality['metric']} on {quality['rows']} labelled predictions: "
-            f"{quality['value']:.4f} ({quality['low']:.4f} to {quality['high']:.4f}), "
-            f"holdout {quality['expected']:.4f}"
-            f"{'  DROPPED' if quality['dropped'] else ''}  [{run}]",
-            markup=False,
-        )
+        for line in describe_quality(run, quality):
+            console.print(line, markup=False)
     if found["windows"]:
         print_table(
             f"Windows since {args.since}",
@@ -160,6 +156,33 @@ def main(args: argparse.Namespace) -> int:
         console.print(f"! {problem}", markup=False)
     console.print(f"report: {found['report']}", markup=False)
     return 0
+
+
+def describe_quality(run: str, quality: dict[str, Any]) -> Iterator[str]:
+    """Say what labels show of one version: now, first and since, and why an alarm is on."""
+    dropped = "  DROPPED" if quality["dropped"] else ""
+    yield (
+        f"{quality['metric']} on {quality['rows']} labelled predictions: {_interval(quality)}, "
+        f"holdout {_number(quality['expected'])}{dropped}  [{run}]"
+    )
+    first, recent = quality.get("first"), quality.get("recent")
+    if first and recent:
+        yield (
+            f"  first {first['rows']}: {_interval(first)}; "
+            f"the {recent['rows']} since then: {_interval(recent)}"
+        )
+    if quality.get("sentence"):
+        yield f"  {quality['sentence']}"
+
+
+def _interval(part: dict[str, Any]) -> str:
+    if part["low"] is None:
+        return _number(part["value"])
+    return f"{_number(part['value'])} ({_number(part['low'])} to {_number(part['high'])})"
+
+
+def _number(value: float | None) -> str:
+    return "cannot be computed" if value is None else f"{value:.4f}"
 
 
 def _moment(text: str) -> str:

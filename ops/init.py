@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import re
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,12 +14,18 @@ import pandas as pd
 from rich.markup import escape
 from rich.table import Table
 
+from core.arrival import Arrival, natural_order
 from core.contract import TASKS, Column, Contract
+from core.data_objects import recognise
 from core.errors import OperationError
 from core.settings import load_settings
+from core.settings.sections import Data
+from ops.conversion import convert_beside, is_convertible
+from ops.proposal import Proposal, propose_for_file, propose_for_files
 from ops.screen import console, print_json
+from training.data.arrival import Files
 from training.data.inspection import ColumnFinding, Findings, infer_contract
-from training.data.reading import read_table
+from training.data.reading import find_tables, find_unread, read_files
 
 PROJECT_FILE = Path("project.toml")
 # The file lists no more categories than this per column; beyond it, each training learns them.
@@ -33,10 +40,19 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = subparsers.add_parser(
         "init",
         help="inspect a table and write project.toml",
-        description="Read a CSV or Parquet table, report its columns, and write project.toml.",
+        description="Read a table of one file or several, report its columns and how data arrive, "
+        "and write project.toml.",
         epilog="example: python -m ops init customers.csv --target churned",
     )
-    parser.add_argument("file", type=Path, help="a CSV or Parquet file, or a folder of them")
+    parser.add_argument(
+        "files",
+        nargs="+",
+        type=Path,
+        metavar="file",
+        help="CSV, Parquet, a spreadsheet or JSON; several files, or a folder, in the order of "
+        "their names, show how data arrive",
+    )
+    parser.add_argument("--sheet", default="", help="the sheet of a workbook that has several")
     parser.add_argument("--target", help="the column to predict")
     parser.add_argument("--task", choices=TASKS, help="the task (default: inferred)")
     parser.add_argument("--positive", help="the positive class of a binary task")
@@ -79,32 +95,127 @@ def main(args: argparse.Namespace) -> int:
         )
     separator = args.separator.replace("\\t", "\t")
     columns = tuple(name.strip() for name in args.columns.split(",")) if args.columns else ()
-    frame = read_table(args.file, separator=separator, encoding=args.encoding, columns=columns)
-    contract, findings = infer_contract(
-        frame,
-        _find_name(frame, args.target),
-        task=args.task,
-        positive=args.positive,
-        id_column=_find_name(frame, args.id_column),
-        time_column=_find_name(frame, args.time_column),
-        group_column=_find_name(frame, args.group_column),
-    )
+    data = Data(separator=separator, encoding=args.encoding, columns=columns)
+    converted = [path for path in args.files if path.is_file() and is_convertible(path)]
+    sources = [
+        convert_beside(path, data, sheet=args.sheet) if path in converted else _check_source(path)
+        for path in args.files
+    ]
+    files = read_arrived(sources, data)
+    contract, findings, proposal = infer_project(files, args)
+    file, others = name_data_file(sources, output.parent)
     text = write_settings(
         contract,
         findings,
-        name=args.name or derive_name(args.file),
-        file=_relative(args.file, output.parent),
+        name=args.name or derive_name(args.files[0]),
+        file=_relative(file, output.parent),
         separator=separator,
         encoding=args.encoding,
         columns=columns,
+        arrival=proposal.arrival,
+        why=proposal.why,
     )
     write_checked(output, text)
+    notes = [
+        *(f"{path} is read as {path.with_suffix('.csv')}, written beside it" for path in converted),
+        *(str(unread) for source in sources for unread in find_unread(source)),
+        *(
+            f"{name!r} starts anew in each file, so it names no row: left out"
+            for name in proposal.no_ids
+        ),
+        *([others] if others else []),
+        f'[data] arrival = "{proposal.arrival}": {proposal.why}',
+    ]
     if args.json:
-        print_json({"written": str(output), "task": contract.task, **findings.to_dict()})
+        told = {"arrival": proposal.arrival, "notes": notes}
+        print_json({"written": str(output), "task": contract.task, **told, **findings.to_dict()})
     else:
         show_findings(contract, findings)
+        for note in notes:
+            console.print(f"[yellow]note[/yellow] {escape(note)}")
         console.print(f"\nWrote [bold]{output}[/bold]. Next: make up, or make deploy.")
     return 0
+
+
+def _check_source(path: Path) -> Path:
+    """Refuse a file that would be no table under `data/`."""
+    if path.is_file():
+        found = recognise(path.name, path.stat().st_size)
+        if found.kind != "table":
+            raise OperationError(f"{path} {found.reason or 'is no table: name a CSV or Parquet'}")
+    return path
+
+
+def read_arrived(sources: Sequence[Path], data: Data) -> Files:
+    """Read files and folders as training does, in the natural order of their names."""
+    named = [
+        (path.relative_to(source) if source.is_dir() else Path(path.name), path)
+        for source in sources
+        for path in find_tables(source)
+    ]
+    named.sort(key=lambda entry: natural_order(entry[0].as_posix()))
+    table, places = read_files(
+        [path for _, path in named],
+        separator=data.separator,
+        encoding=data.encoding,
+        columns=data.columns,
+    )
+    return Files(
+        table,
+        places,
+        tuple(name.as_posix() for name, _ in named),
+        tuple(name.parts[0] for name, _ in named),
+    )
+
+
+def infer_project(files: Files, args: argparse.Namespace) -> tuple[Contract, Findings, Proposal]:
+    """Infer the contract of the table that the files make, and how they make it."""
+    frame = files.table
+    target, id_column, time_column, group_column = (
+        _find_name(frame, name)
+        for name in (args.target, args.id_column, args.time_column, args.group_column)
+    )
+    several = None
+    if len(files.names) > 1 and (id_column is None or id_column in frame.columns):
+        taken = (target, time_column, group_column)
+        several = propose_for_files(files, id_column=id_column, taken=taken)
+        frame = several.table
+        id_column = several.id_column
+    contract, findings = infer_contract(
+        frame,
+        target,
+        task=args.task,
+        positive=args.positive,
+        id_column=id_column,
+        time_column=time_column,
+        group_column=group_column,
+    )
+    if several is not None:
+        return contract, findings, several
+    arrival, why = propose_for_file(frame, contract.id_column)
+    return contract, findings, Proposal(arrival, why, contract.id_column, frame)
+
+
+def name_data_file(sources: Sequence[Path], project: Path) -> tuple[Path, str]:
+    """Name what `[data] file` is: the one source, or a folder of these tables alone.
+
+    Else it is the newest file, and the second answer says how to go on with all of them. The folder
+    of project.toml holds models, too, and is never taken.
+    """
+    if len(sources) == 1:
+        return sources[0], ""
+    folders = {source.parent.resolve() for source in sources}
+    named = {path.resolve() for source in sources for path in find_tables(source)}
+    if len(folders) == 1 and folders != {project.resolve()}:
+        folder = sources[0].parent
+        if {path.resolve() for path in find_tables(folder)} == named:
+            return folder, ""
+    newest = max(sources, key=lambda source: natural_order(source.name))
+    every = " ".join(shlex.quote(str(path)) for path in sources)
+    return newest, (
+        "[data] file names one file or folder, so it names the newest file. Put all of them into a "
+        f"folder of their own and name that, or send them all: python -m ops data {every}"
+    )
 
 
 def _find_name(frame: pd.DataFrame, name: str | None) -> str | None:
@@ -149,6 +260,8 @@ def write_settings(
     separator: str = "",
     encoding: str = "",
     columns: Sequence[str] = (),
+    arrival: Arrival = "append",
+    why: str = "rows of later files add up",
 ) -> str:
     """Return the text of project.toml for a contract, with the findings as comments."""
     lines = [
@@ -164,6 +277,7 @@ def write_settings(
     lines += [f"separator = {_quote(separator)}"] if separator else []
     lines += [f"encoding = {_quote(encoding)}"] if encoding else []
     lines += [f"columns = {_list(columns)}"] if columns else []
+    lines += [f"# {_one_line(why)}", f"arrival = {_quote(arrival)}"]
     lines += ["", *_problem_lines(contract, findings), "", *_column_lines(contract, findings)]
     lines += ["", *_split_lines(findings), "", *_gate_lines(contract), "", _OTHER_TABLES]
     return "\n".join(lines)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import json
+from collections.abc import Sequence
 from typing import Any
 
 from ops.deployment import Deployment, connect
 from ops.screen import console, describe_age, print_json, print_table
+from ops.train import summarise_run
 from ops.waiting import explain_acceptance, explain_version, list_packages, list_waiting
 
 RECENT = 5
@@ -62,6 +65,10 @@ def read_status(deployment: Deployment) -> dict[str, Any]:
         for page in pages.paginate(AlarmNamePrefix=f"{deployment.name}-")
         for alarm in page["MetricAlarms"] + page.get("CompositeAlarms", [])
     ]
+    described = [
+        deployment.client("stepfunctions").describe_execution(executionArn=run["executionArn"])
+        for run in runs
+    ]
     return {
         "deployment": deployment.name,
         "now": deployment.now(),
@@ -70,9 +77,15 @@ def read_status(deployment: Deployment) -> dict[str, Any]:
         "live": live,
         "models": models,
         "runs": [
-            {"name": run["name"], "status": run["status"], "started": run["startDate"]}
-            for run in runs
+            {
+                "name": run["name"],
+                "status": run["status"],
+                "started": run["startDate"],
+                **describe_end(run),
+            }
+            for run in described
         ],
+        "unread": list_unread(described),
         "alarms": sorted(alarms, key=lambda alarm: (alarm["state"] != "ALARM", alarm["name"])),
     }
 
@@ -91,6 +104,25 @@ def list_needs(status: dict[str, Any]) -> list[str]:
             kind = alarm["name"].removeprefix(f"{status['deployment']}-")
             lines.append(f"alarm {kind} is on: {alarm['says'] or alarm['reason']}")
     return ["needs a person", *(f"  {line}" for line in lines), ""] if lines else []
+
+
+def list_unread(executions: Sequence[dict[str, Any]]) -> list[str]:
+    """Give what the newest run that ended well did not read under `data/`, with what to do."""
+    for execution in executions:
+        if execution["status"] == "SUCCEEDED":
+            output = json.loads(execution.get("output") or "{}")
+            return list(output.get("plan", {}).get("unread", ()))
+    return []
+
+
+def describe_end(execution: dict[str, Any]) -> dict[str, Any]:
+    """Say how an execution ended, and why: held, skip, a registry's status, or the failure."""
+    if execution["status"] == "SUCCEEDED":
+        summary = summarise_run(json.loads(execution.get("output") or "{}"))
+        outcome = "held" if summary["outcome"] == "hold" else summary["outcome"]
+        return {"outcome": outcome, "reason": summary["reason"]}
+    failure = execution.get("cause") or execution.get("error")
+    return {"outcome": None, "reason": failure}
 
 
 def main(args: argparse.Namespace) -> int:
@@ -120,12 +152,20 @@ def main(args: argparse.Namespace) -> int:
     )
     print_table(
         "runs",
-        ("execution", "status", "age"),
+        ("execution", "status", "outcome", "age", "reason"),
         (
-            (run["name"], run["status"], describe_age(run["started"], status["now"]))
+            (
+                run["name"],
+                run["status"],
+                run["outcome"],
+                describe_age(run["started"], status["now"]),
+                run["reason"],
+            )
             for run in status["runs"]
         ),
     )
+    for sentence in status["unread"]:
+        console.print(f"not read: {sentence}", markup=False)
     print_table(
         "alarms",
         ("alarm", "state", "reason"),

@@ -20,7 +20,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "train",
         help="start a training run and wait for its outcome",
         description="Start a training run and wait for its outcome. A run whose inputs did not "
-        "change is skipped.",
+        "change is skipped; one whose tables do not fit [data] arrival is held, also with --force: "
+        "the training job would refuse them.",
         epilog='example: python -m ops train --force --reason "new candidates"',
     )
     parser.add_argument("--force", action="store_true", help="train even if no input changed")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import struct
 from collections.abc import Iterator
 from typing import Any
@@ -14,6 +13,7 @@ from core.bundle import MODEL, Bundle
 from core.engine import decide, load_engine, read_header
 from core.errors import EngineError, OperationError
 from lambdas.monitor.captures import Capture, Row, hash_text, read_captures
+from lambdas.monitor.term import LabelledTerm
 from ops.deployment import Deployment, connect
 from ops.screen import console, print_json, print_table
 
@@ -77,10 +77,10 @@ def find_label(deployment: Deployment, prediction: str) -> str | None:
     """Find the label that was joined with a prediction; None where there is none."""
     client, bucket = deployment.client("s3"), deployment.bucket
     for key in sorted(_list(client, bucket, "monitor/quality/")):
-        rows = json.loads(client.get_object(Bucket=bucket, Key=key)["Body"].read())
-        for name, value, _ in rows:
-            if name == prediction:
-                return str(value)
+        body = client.get_object(Bucket=bucket, Key=key)["Body"].read()
+        label = LabelledTerm.from_json(body).label(prediction)
+        if label is not None:
+            return str(label)
     return None
 
 

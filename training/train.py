@@ -83,6 +83,7 @@ def train(job: Job, log: Log) -> Path:
         files.REPORT: report,
         files.SEEN: list_seen(job, data, split),
     }
+    content |= data.entity_files
     content[files.LINEAGE] = to_json(describe_lineage(job, data, content, log))
     write_bundle(job.output, content)
     log.say(f"decision: {evaluation['decision']['reason']}")

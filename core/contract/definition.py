@@ -96,6 +96,18 @@ class Contract:
         return found
 
     @property
+    def entity_column(self) -> str | None:
+        """Name the column that says whose row it is: the group, or else the id."""
+        return self.group_column or self.id_column
+
+    @cached_property
+    def entity_member(self) -> str | None:
+        """Name the member of a row that may say whose it is, where that is no input anyway."""
+        name = self.entity_column
+        taken = (*self.column_names, self.target, self.time_column)
+        return None if name in taken else name
+
+    @property
     def is_classification(self) -> bool:
         """Say whether the answer is one of `classes`, learned from labels."""
         return self.task in CLASSIFICATION

@@ -9,11 +9,12 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Literal
 
-from core.contract.columns import Column, integer_limits
+from core.contract.columns import LARGEST_INTEGER, Column, integer_limits
 from core.contract.definition import Contract
 from core.contract.rows import (
     ID_PATTERN,
     MAX_CATEGORY_CHARACTERS,
+    MAX_ENTITY_CHARACTERS,
     MAX_ID_CHARACTERS,
     MAX_TEXT_CHARACTERS,
 )
@@ -175,13 +176,30 @@ def _security(auth: Auth) -> list[str]:
 def row_schema(contract: Contract, example: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Describe one row of the contract as a JSON Schema."""
     required = [column.name for column in contract.columns if not column.missing]
+    properties = {column.name: column_schema(column) for column in contract.columns}
+    if contract.entity_member is not None:
+        properties[contract.entity_member] = dict(_ENTITY)
     return {
         "type": "object",
         "additionalProperties": False,
-        "properties": {column.name: column_schema(column) for column in contract.columns},
+        "properties": properties,
         **({"required": required} if required else {}),
         **({"examples": [dict(example)]} if example is not None else {}),
     }
+
+
+_ENTITY = {
+    "description": (
+        "Whose row it is, written as in the training table. Not an input of the model: it changes "
+        "no prediction. Kept as a keyed hash at most, so that a row whose label comes back is "
+        "known to be of the same entity as others."
+    ),
+    "anyOf": [
+        {"type": "string", "maxLength": MAX_ENTITY_CHARACTERS},
+        {"type": "number", "minimum": -LARGEST_INTEGER, "maximum": LARGEST_INTEGER},
+        {"type": "null"},
+    ],
+}
 
 
 def column_schema(column: Column) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from core.errors import ContractError, Problem
 MAX_TEXT_CHARACTERS = 10_000
 MAX_CATEGORY_CHARACTERS = 1_000
 MAX_ID_CHARACTERS = 128
+MAX_ENTITY_CHARACTERS = 1_000
 ID_PATTERN = r"^[A-Za-z0-9._:-]+$"
 
 _DATE = r"^\d{4}-\d\d-\d\d"
@@ -49,10 +50,12 @@ class RowAdapter:
 
     Numbers are strict: text, NaN and infinities are refused. A whole number may be written 3.0. A
     boolean may be written true, 1 or "yes". Timestamps become `datetime`. A column that may be
-    missing may be null or absent. Columns that the contract does not know are refused.
+    missing may be null or absent. A row may also name its entity, under the name of the contract's
+    group column (or id column, where there is no group), as text or a number. Columns that the
+    contract does not know are refused.
 
     Every method raises ContractError with all problems of all rows. A problem's message never holds
-    the value of a sensitive column.
+    the value of a sensitive column, nor an entity.
     """
 
     def __init__(self, contract: Contract, max_rows: int | None = None) -> None:
@@ -60,7 +63,9 @@ class RowAdapter:
         self.contract = contract
         self.max_rows = max_rows
         self._columns = {column.name: column for column in contract.columns}
-        row = _row_schema(contract.columns)
+        self._entity = contract.entity_member
+        self._names = (*self._columns, *filter(None, [self._entity]))
+        row = _row_schema(contract.columns, self._entity)
         rows = core_schema.list_schema(row, min_length=1, max_length=max_rows, strict=True)
         identifier = core_schema.str_schema(
             strict=True, min_length=1, max_length=MAX_ID_CHARACTERS, pattern=ID_PATTERN
@@ -192,12 +197,16 @@ class RowAdapter:
             return Problem(
                 row,
                 shown,
-                f"is not a column of this model{_nearest(name, self._columns)}",
+                f"is not a column of this model{_nearest(name, self._names)}",
                 "unknown_column",
             )
         if prefix == ("labels",):
             message = "is missing" if kind == "missing" else _plain(kind, context)
             return Problem(row, name, message, "missing" if kind == "missing" else "wrong_type")
+        if name == self._entity:
+            limit = MAX_ENTITY_CHARACTERS
+            message = f"must be text of at most {limit} characters, a number or null"
+            return Problem(row, name, message, "wrong_type")
         column = self._columns[name]
         code, message = _describe(kind, column, value, context)
         return Problem(row, name, message, code)
@@ -241,13 +250,15 @@ class RowAdapter:
         return Problem(None, None, f"{what} is an array", "wrong_type")
 
 
-def _row_schema(columns: Sequence[Column]) -> core_schema.CoreSchema:
+def _row_schema(columns: Sequence[Column], entity: str | None) -> core_schema.CoreSchema:
     members = {}
     for column in columns:
         schema = _column_schema(column)
         if column.missing:
             schema = core_schema.nullable_schema(schema)
         members[column.name] = core_schema.typed_dict_field(schema, required=not column.missing)
+    if entity is not None:
+        members[entity] = core_schema.typed_dict_field(_entity_schema(), required=False)
     return core_schema.typed_dict_schema(members, extra_behavior="forbid")
 
 
@@ -281,6 +292,22 @@ def _column_schema(column: Column) -> core_schema.CoreSchema:
         return core_schema.literal_schema(list(column.categories))
     limit = MAX_TEXT_CHARACTERS if column.type == "text" else MAX_CATEGORY_CHARACTERS
     return core_schema.str_schema(strict=True, max_length=limit)
+
+
+def _entity_schema() -> core_schema.CoreSchema:
+    limit = LARGEST_INTEGER
+    return core_schema.nullable_schema(
+        core_schema.union_schema(
+            [
+                core_schema.str_schema(strict=True, max_length=MAX_ENTITY_CHARACTERS),
+                core_schema.int_schema(strict=True, ge=-limit, le=limit),
+                core_schema.float_schema(strict=True, allow_inf_nan=False, ge=-limit, le=limit),
+            ],
+            mode="left_to_right",
+            custom_error_type="entity",
+            custom_error_message="an entity is text or a number",
+        )
+    )
 
 
 def _label_schema() -> core_schema.CoreSchema:
@@ -353,7 +380,7 @@ def _unit(column: Column) -> str:
     return f" {column.unit}" if column.unit else ""
 
 
-def _nearest(name: str, columns: Mapping[str, Column]) -> str:
+def _nearest(name: str, columns: Sequence[str]) -> str:
     """Suggest the column whose name differs only in case, spaces or punctuation."""
     wanted = _squeeze(name)
     for known in columns:

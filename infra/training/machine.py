@@ -1,6 +1,7 @@
 """The training state machine: Plan -> Train -> Register.
 
-People are told where one of these fails, and where a registered version waits for one of them.
+People are told where one of these fails, where Plan holds a run or leaves files out, and where a
+registered version waits for one of them.
 """
 
 from typing import Any
@@ -60,6 +61,20 @@ def define_machine(
                 ResultSelector={"plan.$": "$.Payload"},
                 Retry=retried,
                 Catch=caught,
+                Next="News",
+            ),
+            "News": {
+                "Type": "Choice",
+                "Comment": "Plan has something to say: the run is held, or files are not read.",
+                "Choices": [{"Variable": "$.plan.notice", "IsPresent": True, "Next": "Tell"}],
+                "Default": "Due",
+            },
+            "Tell": publish(
+                topic_arn,
+                subject="$.plan.notice.subject",
+                message="$.plan.notice.message",
+                # The run's result says the same, for `python -m ops status`.
+                Catch=catch_all("Due", ResultPath=None),
                 Next="Due",
             ),
             "Due": {
@@ -67,6 +82,7 @@ def define_machine(
                 "Choices": [
                     {"Variable": "$.plan.action", "StringEquals": "train", "Next": "Train"},
                     {"Variable": "$.plan.action", "StringEquals": "wait", "Next": "Wait"},
+                    {"Variable": "$.plan.action", "StringEquals": "hold", "Next": "Held"},
                 ],
                 "Default": "Skipped",
             },
@@ -77,6 +93,10 @@ def define_machine(
                 "Next": "Plan",
             },
             "Skipped": {"Type": "Succeed"},
+            "Held": {
+                "Type": "Succeed",
+                "Comment": "What came does not fit [data] arrival; a person decides.",
+            },
             "Train": {
                 **job.state,
                 "ResultPath": "$.training",

@@ -1,5 +1,7 @@
 """The training of models: the plan function, the state machine and what starts it."""
 
+import json
+
 from aws_cdk import aws_events, aws_s3_assets
 
 from core.settings import Settings
@@ -100,14 +102,25 @@ class Training(StageConstruct):
                 "COMMIT": self.deployment.commit,
                 "MIN_NEW_LABELS": str(settings.retraining.min_new_labels),
                 "COOL_DOWN_HOURS": f"{settings.retraining.cool_down_hours:g}",
+                "DATA": json.dumps(
+                    {
+                        **settings.data.model_dump(
+                            include={"arrival", "separator", "encoding", "columns"}
+                        ),
+                        "id_column": settings.problem.id_column or "",
+                    },
+                    sort_keys=True,
+                ),
             },
             timeout_seconds=300,
-            memory_mb=512,
+            # More than it holds: the CPU that reads samples of the tables grows with it.
+            memory_mb=1024,
         )
         role = plan.role
         storage.allow(
             role, "s3:GetObject", "s3:GetObjectVersion", below=["data/", "labelled/", "runs/"]
         )
+        storage.allow(role, "s3:GetObject", below=["monitor/claim.json"])
         storage.allow(role, "s3:PutObject", "s3:AbortMultipartUpload", below=["runs/"])
         allow(role, "s3:ListBucket", "s3:ListBucketVersions", on=[storage.bucket.bucket_arn])
         allow_packages(plan, "sagemaker:DescribeModelPackage")

@@ -9,16 +9,19 @@ import zlib
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from core.entities import HASH
+
 _DECODER = json.JSONDecoder()
 _LONGEST_LINE = 8 << 20
 
 
 class Row(NamedTuple):
-    """One captured prediction."""
+    """One captured prediction; `entity` is the keyed hash of whose row it is, if that is known."""
 
     prediction: str
     values: dict[str, Any]
     outputs: list[float]
+    entity: str = ""
 
 
 class Capture(NamedTuple):
@@ -111,9 +114,11 @@ def _capture(document: object) -> Capture | None:
     try:
         if not isinstance(document, dict) or document["capture"] != 1:
             return None
+        found = document["rows"]
+        entities = document.get("entities") or [None] * len(found)
         rows = [
-            Row(str(prediction), dict(values), [_number(output) for output in outputs])
-            for prediction, values, outputs in document["rows"]
+            Row(str(prediction), dict(values), [_number(o) for o in outputs], _hash(entity))
+            for (prediction, values, outputs), entity in zip(found, entities, strict=True)
         ]
         weight = float(document.get("weight", 1.0))
         time = int(document["time"])
@@ -129,6 +134,15 @@ def _capture(document: object) -> Capture | None:
         )
     except (KeyError, TypeError, ValueError, OverflowError):
         return None
+
+
+def _hash(value: object) -> str:
+    """Read an entity's hash; raises ValueError for anything else, such as the entity itself."""
+    if value is None:
+        return ""
+    if not isinstance(value, str) or not HASH.fullmatch(value):
+        raise ValueError("an entity is captured as its hash")
+    return value
 
 
 def _number(value: object) -> float:

@@ -7,8 +7,6 @@ between leaves objects that the next run, which starts from the same ledger, wri
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
@@ -25,15 +23,14 @@ from lambdas.monitor.storage import (
     Entry,
     Record,
     Store,
-    dump,
     names_key,
     read_ahead,
     read_names,
 )
+from lambdas.monitor.term import LabelledRow, LabelledTerm
 
 LABEL_DAYS = 30
 """How long after a prediction its label is still joined."""
-QUALITY_ROWS = 5_000
 PENDING = "monitor/labels/pending.json"
 LEDGER = "monitor/labels/joined.bin"
 
@@ -223,10 +220,11 @@ class Joiner:
                 key = f"labelled/part-{place:09d}-{run}.csv.gz"
                 self._store.write(key, write_labelled(model.contract, found), "application/gzip")
             quality_key = f"monitor/quality/{run}.json"
-            kept = {item[0]: item for item in json.loads(self._store.read(quality_key) or b"[]")}
-            for name, value, _, row in found:
-                kept[name] = [name, value, [_json(output) for output in row.outputs]]
-            self._store.write(quality_key, dump(list(kept.values())[-QUALITY_ROWS:]))
+            term = LabelledTerm.from_json(self._store.read(quality_key))
+            for name, value, capture, row in found:
+                term.add(LabelledRow(name, value, row.outputs, capture.time))
+            term.trim()
+            self._store.write(quality_key, term.to_json())
 
 
 def _label_day(milliseconds: int) -> str:
@@ -237,7 +235,3 @@ def _label_day(milliseconds: int) -> str:
 def _is_dated(key: str) -> bool:
     parts = key.split("/")
     return len(parts) == 5 and all(part.isdigit() for part in parts[1:4])
-
-
-def _json(value: float) -> float | None:
-    return value if math.isfinite(value) else None

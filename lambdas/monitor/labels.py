@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from core.contract import Contract
+from core.labelled import ENTITY_HASH, PREDICTION_ID, PREDICTION_TIME, name_own
 from lambdas.monitor.captures import Capture, Row, is_text, unzip_chunks
 
 
@@ -109,19 +110,26 @@ def write_labelled(
 
     Columns: the contract's, less the sensitive ones, which are never captured (a table that lacks a
     column says less than one that says it is missing); the target, `prediction_id` and
-    `prediction_time` (in epoch milliseconds, which is what training reads it as). These two get an
-    underscore more where the table has a column of that name itself.
+    `prediction_time` (in epoch milliseconds, which is what training reads it as); and, where a
+    request has named the entity of a row, `entity_hash`. These get an underscore more where the
+    table has a column of that name itself.
     """
     names = [column.name for column in contract.columns if not column.sensitive]
     target = str(contract.target)
-    taken = {*(column.name for column in contract.columns), target}
-    own = [f"{name}_" if name in taken else name for name in ("prediction_id", "prediction_time")]
+    beside = (contract.time_column, contract.group_column, contract.id_column)
+    taken = {*contract.column_names, target, *filter(None, beside)}
+    named = any(row.entity for _, _, _, row in found)
+    own = [
+        name_own(name, taken)
+        for name in (PREDICTION_ID, PREDICTION_TIME, *([ENTITY_HASH] if named else []))
+    ]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([*names, target, *own])
     for prediction, value, capture, row in found:
         cells = (_cell(row.values.get(name)) for name in names)
-        writer.writerow([*cells, _cell(value), prediction, str(capture.time)])
+        entity = [row.entity] if named else []
+        writer.writerow([*cells, _cell(value), prediction, str(capture.time), *entity])
     return gzip.compress(text.getvalue().encode(), mtime=0)
 
 

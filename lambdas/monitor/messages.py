@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from core.drift import Finding, Verdict
+from lambdas.monitor.claims import FELL, NEVER, UNCLEAR, Term
+from lambdas.monitor.deployment import Deployment
+from lambdas.monitor.models import Model
 from lambdas.monitor.quality import Quality
 
 SHOWN = 8
@@ -108,21 +112,50 @@ def _beside(verdict: Verdict) -> list[Finding]:
 
 
 def describe_quality(
-    deployment: str, stage: str, model_uri: str, run: str, quality: Quality, runbook: str
+    deployment: Deployment, model: Model, quality: Quality, term: Term, *, standing: bool
 ) -> tuple[str, str]:
-    """Give subject and text of a quality alarm."""
-    subject = f"[{deployment}] quality: {quality.metric} {quality.value:.3f}"
-    text = (
-        f"The model of {deployment} does worse on labelled predictions than on its holdout.\n\n"
+    """Give subject and text of a quality alarm.
+
+    `standing` says that people have been told of the alarm, and not of its cause.
+    """
+    subject = (
+        f"[{deployment.name}] quality: {quality.metric} {quality.value:.3f}, {_SHORT[term.cause]}"
+    )
+    stage = f"--stage {deployment.stage}"
+    lines = [
+        f"The model of {deployment.name} does worse on labelled predictions than on its holdout.",
+    ]
+    if standing:
+        lines.append("This alarm has been on; labels now tell its cause.")
+    lines += [
+        "",
+        *textwrap.wrap(term.sentence, 96),
+        "",
         f"{quality.metric}: {quality.value:.4f} (95% interval {quality.low:.4f} to "
         f"{quality.high:.4f}) over {quality.rows} labelled predictions; the holdout showed "
-        f"{quality.expected:.4f}.\n"
-        f"Probability of such a difference by chance: {quality.probability:.1g}\n\n"
-        f"Model:   {model_uri}\n"
-        f"Labels:  monitor/quality/{run}.json\n"
-        f"Runbook: {runbook}\n\n"
-        "Consider:\n"
-        f"  python -m ops train --stage {stage} --reason quality  train on what there is\n"
-        f"  python -m ops rollback --stage {stage}  serve the version before\n"
-    )
-    return subject, text
+        f"{quality.expected:.4f}.",
+        f"Probability of such a difference by chance: {quality.probability:.1g}",
+        "",
+        f"Model:   {model.uri}",
+        f"Labels:  monitor/quality/{model.run}.json",
+        f"Runbook: {deployment.runbook}/quality-drop.md",
+        "",
+        "Consider:",
+        f"  python -m ops rollback {stage}  serve the version before",
+    ]
+    if term.cause == NEVER:
+        lines += [
+            "  correct the data or the split first: see the runbook's page. A run that starts for",
+            "  this alarm by itself is trained on the same data; if it claims more than labels",
+            f"  show, it waits for a person (doubt refuted:{model.run}).",
+        ]
+    else:
+        lines.append(f"  python -m ops train {stage} --reason quality  train on what there is")
+    return subject, "\n".join(lines) + "\n"
+
+
+_SHORT = {
+    NEVER: "never was what was claimed",
+    FELL: "fell",
+    UNCLEAR: "below the claim",
+}

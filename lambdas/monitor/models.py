@@ -10,6 +10,7 @@ from core import bundle, drift
 from core.bundle import Bundle
 from core.contract import Contract
 from core.errors import DriftlessError, StorageError
+from lambdas.monitor.quality import read_threshold
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,7 @@ class Model:
     @property
     def threshold(self) -> float | None:
         """Give the probability from which the positive class is answered."""
-        value = self.evaluation.get("threshold")
-        return float(value) if isinstance(value, int | float) else None
+        return read_threshold(self.evaluation)
 
 
 class Models:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from lambdas.monitor.storage import Record
@@ -56,8 +56,13 @@ class Outbox:
         self._now = now
         self.items: list[Record] = []
 
-    def add_metrics(self, values: dict[str, float]) -> None:
-        """Add a line of metrics in CloudWatch's embedded metric format."""
+    def add_metrics(
+        self, values: dict[str, float], properties: Mapping[str, str] | None = None
+    ) -> None:
+        """Add a line of metrics in CloudWatch's embedded metric format.
+
+        Properties stand in the line beside the metrics, and are none.
+        """
         usable = {name: value for name, value in values.items() if math.isfinite(value)}
         record = {
             "_aws": {
@@ -71,6 +76,7 @@ class Outbox:
                 ],
             },
             "Deployment": self._deployment,
+            **(properties or {}),
             **usable,
         }
         self.items.append({"kind": "metrics", "record": record})

@@ -3,24 +3,62 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from core.contract import Contract
 from core.drift.tails import normal_tail
-
-Floats = NDArray[np.float64]
-Metric = Callable[[Floats, Floats], float]
+from lambdas.monitor.metrics import METRICS, Answers, Metric
 
 RESAMPLES = 300
-ORDER = {
-    "binary": ("roc_auc", "accuracy", "log_loss", "brier"),
-    "multiclass": ("accuracy", "log_loss"),
-    "regression": ("mae", "rmse", "r2"),
-}
+BATCHES = 6  # so that 8,000 rows take some MB at a time
+
+
+class Measured(NamedTuple):
+    """A metric over some labelled rows: its value, a 95% interval and the standard error.
+
+    NaN where it cannot be computed (labels of one class only, say).
+    """
+
+    value: float
+    low: float
+    high: float
+    error: float
+    rows: int
+
+
+class Claim(NamedTuple):
+    """What the holdout showed: a metric's value with its 95% interval."""
+
+    name: str
+    metric: Metric
+    value: float
+    low: float
+    high: float
+
+    @property
+    def error(self) -> float:
+        """Give the standard error that the interval stands for; 0 where there is no interval."""
+        return abs(self.high - self.low) / 3.92
+
+    def drop(self, measured: Measured) -> float:
+        """Say by how much the metric is worse than was claimed; negative where it is better."""
+        sign = 1.0 if self.metric.better == "higher" else -1.0
+        return sign * (self.value - measured.value)
+
+    def chance(self, measured: Measured) -> float:
+        """Give the probability of such a drop by the noise of both samples."""
+        if not math.isfinite(measured.value) or not math.isfinite(measured.error):
+            return 1.0
+        return float(normal_tail(self.drop(measured) / math.hypot(measured.error, self.error)))
+
+    def is_missed(self, measured: Measured, *, max_drop: float, level: float) -> bool:
+        """Say whether rows are worse by more than a share `max_drop`, and more than noise."""
+        return bool(
+            self.chance(measured) < level and self.drop(measured) > max_drop * abs(self.value)
+        )
 
 
 class Quality(NamedTuple):
@@ -32,20 +70,70 @@ class Quality(NamedTuple):
     high: float
     rows: int
     expected: float
+    expected_low: float
+    expected_high: float
     dropped: bool
     probability: float
 
     def to_dict(self) -> dict[str, Any]:
         """Give the members that JSON can hold."""
-        return {
-            key: None if isinstance(value, float) and not math.isfinite(value) else value
-            for key, value in self._asdict().items()
-        }
+        return finite(self._asdict())
+
+
+def finite(members: Mapping[str, Any]) -> dict[str, Any]:
+    """Put None for each number that JSON cannot hold."""
+    return {
+        key: None if isinstance(value, float) and not math.isfinite(value) else value
+        for key, value in members.items()
+    }
+
+
+def read_claim(contract: Contract, evaluation: Mapping[str, Any]) -> Claim | None:
+    """Read what the holdout showed, of the metric that the model was chosen by where we can.
+
+    None where the evaluation has no metric that can be computed here.
+    """
+    known = METRICS.get(contract.task, {})
+    shown = evaluation.get("metrics") or {}
+    for name in (str(evaluation.get("metric")), *known):
+        found = shown.get(name)
+        if name in known and isinstance(found, Mapping) and found.get("value") is not None:
+            value = float(found["value"])
+            low, high = found.get("low"), found.get("high")
+            return Claim(
+                name,
+                known[name],
+                value,
+                value if low is None else float(low),
+                value if high is None else float(high),
+            )
+    return None
+
+
+def measure(metric: Metric, answers: Answers) -> Measured:
+    """Compute a metric with the interval and the standard error of a bootstrap over rows."""
+    rows, value = len(answers), metric.value(answers)
+    if not math.isfinite(value):
+        return Measured(value, math.nan, math.nan, math.nan, rows)
+    generator = np.random.default_rng(rows)
+    batches = []
+    for _ in range(BATCHES):
+        weights = np.zeros((RESAMPLES // BATCHES, rows))
+        for drawn in weights:
+            drawn += np.bincount(generator.integers(0, rows, rows), minlength=rows)
+        batches.append(metric.values(answers, weights))
+    draws = np.concatenate(batches)
+    draws = draws[np.isfinite(draws)]
+    if not len(draws):
+        return Measured(value, math.nan, math.nan, math.nan, rows)
+    low, high = (float(q) for q in np.quantile(draws, (0.025, 0.975)))
+    # A metric at its limit (all right) resamples to itself: no sample is that certain.
+    return Measured(value, low, high, max(float(draws.std()), 0.5 / rows), rows)
 
 
 def measure_quality(
     contract: Contract,
-    evaluation: dict[str, Any],
+    evaluation: Mapping[str, Any],
     labels: Sequence[str | float],
     outputs: Sequence[Sequence[float]],
     *,
@@ -56,41 +144,36 @@ def measure_quality(
 
     It has dropped when it is worse than the holdout showed by more than the share `max_drop` of it,
     and by more than the noise of both allows at a probability of `level`. None where the evaluation
-    has no metric that can be computed here.
+    has no metric that can be computed here, or no row has outputs that can be used.
     """
-    table = np.asarray(outputs, dtype=np.float64)
-    metrics = evaluation.get("metrics") or {}
-    preferred = evaluation.get("metric")
-    names = [preferred] if preferred in _METRICS else []
-    names += [name for name in ORDER.get(contract.task, ()) if name not in names]
-    name = next((name for name in names if isinstance(metrics.get(name), dict)), None)
-    if name is None or len(labels) == 0:
+    claim = read_claim(contract, evaluation)
+    if claim is None or len(labels) == 0:
         return None
-    truth, answers = _prepare(contract, evaluation, labels, table, name)
-    if len(truth) == 0:
-        return None
-    better_high = name not in _LOWER_IS_BETTER
-    metric = _METRICS[name]
-    value = metric(truth, answers)
-    generator = np.random.default_rng(len(truth))
-    draws = []
-    for _ in range(RESAMPLES):
-        chosen = generator.integers(0, len(truth), len(truth))
-        draw = metric(truth[chosen], answers[chosen])
-        if math.isfinite(draw):
-            draws.append(draw)
-    shown = metrics[name]
-    expected = float(shown["value"])
-    if not draws or not math.isfinite(value):
-        return Quality(name, value, math.nan, math.nan, len(truth), expected, False, 1.0)
-    low, high = (float(q) for q in np.quantile(draws, (0.025, 0.975)))
-    holdout = abs(float(shown.get("high", expected)) - float(shown.get("low", expected))) / 3.92
-    # A metric at its limit (all right) resamples to itself: no sample is that certain.
-    noise = math.hypot(max(float(np.std(draws)), 0.5 / len(truth)), holdout)
-    drop = expected - value if better_high else value - expected
-    probability = normal_tail(drop / noise)
-    dropped = drop > max_drop * abs(expected) and probability < level
-    return Quality(name, value, low, high, len(truth), expected, bool(dropped), probability)
+    answers = Answers.read(contract, read_threshold(evaluation), labels, outputs)
+    return compare(claim, answers, max_drop=max_drop, level=level) if len(answers) else None
+
+
+def compare(claim: Claim, answers: Answers, *, max_drop: float, level: float) -> Quality:
+    """Compare answers with a claim; see `measure_quality`."""
+    measured = measure(claim.metric, answers)
+    return Quality(
+        claim.name,
+        measured.value,
+        measured.low,
+        measured.high,
+        measured.rows,
+        claim.value,
+        claim.low,
+        claim.high,
+        claim.is_missed(measured, max_drop=max_drop, level=level),
+        claim.chance(measured),
+    )
+
+
+def read_threshold(evaluation: Mapping[str, Any]) -> float | None:
+    """Give the probability from which the positive class is answered."""
+    value = evaluation.get("threshold")
+    return float(value) if isinstance(value, int | float) else None
 
 
 def estimate_confidence(
@@ -114,65 +197,3 @@ def estimate_confidence(
             total += max(given)
         rows += 1
     return total, rows
-
-
-def _prepare(
-    contract: Contract,
-    evaluation: dict[str, Any],
-    labels: Sequence[str | float],
-    table: Floats,
-    metric: str,
-) -> tuple[Floats, Floats]:
-    """Give truth and answers as the metric wants them."""
-    if contract.task == "regression":
-        truth, answers = np.asarray(labels, dtype=np.float64), table[:, 0]
-    else:
-        position = {label: i for i, label in enumerate(contract.classes)}
-        truth = np.array([position[str(label)] for label in labels], dtype=np.float64)
-        if contract.task == "binary":
-            truth = (truth == contract.positive_index).astype(np.float64)
-            answers = table[:, contract.positive_index]
-            if metric == "accuracy":
-                threshold = evaluation.get("threshold")
-                answers = (answers >= (0.5 if threshold is None else threshold)).astype(np.float64)
-        elif metric == "accuracy":
-            answers = table.argmax(axis=1).astype(np.float64)
-        else:
-            answers = table[np.arange(len(truth)), truth.astype(int)]
-            truth = np.ones_like(truth)
-    usable = np.isfinite(answers)
-    return truth[usable], answers[usable]
-
-
-def _roc_auc(truth: Floats, score: Floats) -> float:
-    positives = float(truth.sum())
-    negatives = len(truth) - positives
-    if positives == 0 or negatives == 0:
-        return math.nan
-    _, inverse, counts = np.unique(score, return_inverse=True, return_counts=True)
-    ends = np.cumsum(counts)
-    ranks = (ends - (counts - 1) / 2.0)[inverse]
-    rank_sum = float(ranks[truth == 1].sum())
-    return (rank_sum - positives * (positives + 1) / 2.0) / (positives * negatives)
-
-
-def _log_loss(truth: Floats, probability: Floats) -> float:
-    p = np.clip(probability, 1e-15, 1.0 - 1e-15)
-    return float(-(truth * np.log(p) + (1.0 - truth) * np.log1p(-p)).mean())
-
-
-def _r2(truth: Floats, answers: Floats) -> float:
-    spread = float(((truth - truth.mean()) ** 2).sum())
-    return 1.0 - float(((truth - answers) ** 2).sum()) / spread if spread else math.nan
-
-
-_METRICS: dict[str, Metric] = {
-    "roc_auc": _roc_auc,
-    "accuracy": lambda truth, answers: float((truth == answers).mean()),
-    "log_loss": _log_loss,
-    "brier": lambda truth, answers: float(((truth - answers) ** 2).mean()),
-    "mae": lambda truth, answers: float(np.abs(truth - answers).mean()),
-    "rmse": lambda truth, answers: float(np.sqrt(((truth - answers) ** 2).mean())),
-    "r2": _r2,
-}
-_LOWER_IS_BETTER = ("log_loss", "brier", "mae", "rmse")

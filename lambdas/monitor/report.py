@@ -13,6 +13,7 @@ import numpy as np
 from core import charts
 from core.charts import Series
 from core.drift import Baseline, ColumnBaseline, Finding, Summary, Verdict, show_number
+from lambdas.monitor.claims import FELL, NEVER, UNCLEAR
 
 SHOWN_COLUMNS = 12
 SHOWN_WINDOWS = 60
@@ -145,13 +146,11 @@ def render_index(deployment: str, state: Mapping[str, Any], now: str) -> bytes:
         f'<td class="full soft"><code>{escape(w["run"])}</code></td></tr>'
         for w in reversed(history)
     )
-    quality = "".join(
-        f'<tr><td class="full"><code>{escape(run)}</code></td><td>{escape(q["metric"])}</td>'
-        f'<td class="n">{_number(q["value"])} ({_number(q["low"])} to {_number(q["high"])})</td>'
-        f'<td class="n"><span class="hint">holdout </span>{_number(q["expected"])}</td>'
-        f'<td class="n">{q["rows"]:,}<span class="hint"> labels</span></td>'
-        f"<td><b>{'dropped' if q['dropped'] else 'holds'}</b></td></tr>"
-        for run, q in state["quality"].items()
+    quality = "".join(_quality(run, found) for run, found in state["quality"].items())
+    reasons = "".join(
+        f"<p><code>{escape(run)}</code>: {escape(found['sentence'])}</p>"
+        for run, found in state["quality"].items()
+        if found.get("sentence")
     )
     problems = "".join(f"<li>{escape(text)}</li>" for text in state["problems"])
     body = (
@@ -161,9 +160,12 @@ def render_index(deployment: str, state: Mapping[str, Any], now: str) -> bytes:
         + ("<h2>Evidence by window</h2>" + _trend(history[-SHOWN_WINDOWS:]) if history else "")
         + (
             '<h2>Quality by labels</h2><div class="wide"><table class="stack"><thead><tr>'
-            '<th>Model</th><th>Metric</th><th class="n">Value (95% interval)</th>'
-            '<th class="n">Holdout</th><th class="n">Labels</th><th></th></tr></thead>'
-            f"<tbody>{quality}</tbody></table></div>"
+            '<th>Model</th><th>Metric</th><th class="n">Holdout</th>'
+            '<th class="n">First labels</th><th class="n">Since then</th>'
+            '<th class="n">Latest labels</th><th></th></tr></thead>'
+            f'<tbody>{quality}</tbody></table></div><p class="soft">Each with its 95% interval. '
+            "The first labels end where quality changed the most, by noise or not.</p>"
+            f"{reasons}"
             if quality
             else ""
         )
@@ -174,6 +176,47 @@ def render_index(deployment: str, state: Mapping[str, Any], now: str) -> bytes:
         "</tbody></table></div>"
     )
     return _page(f"{deployment}: drift", body).encode()
+
+
+def _quality(run: str, found: Mapping[str, Any]) -> str:
+    """Show what labels say of one version, beside what its holdout said."""
+    holdout = {
+        "value": found["expected"],
+        "low": found.get("expected_low"),
+        "high": found.get("expected_high"),
+    }
+    parts = (
+        ("holdout", holdout),
+        ("first", found.get("first")),
+        ("since then", found.get("recent")),
+        ("latest", found),
+    )
+    cells = "".join(
+        f'<td class="n"><span class="hint">{name} </span>{_interval(part)}</td>'
+        if part
+        else '<td class="n"></td>'
+        for name, part in parts
+    )
+    word = _CAUSES.get(found.get("cause") or "", "dropped" if found["dropped"] else "holds")
+    return (
+        f'<tr><td class="full"><code>{escape(run)}</code></td><td>{escape(found["metric"])}</td>'
+        f"{cells}<td><b>{word}</b></td></tr>"
+    )
+
+
+_CAUSES = {
+    NEVER: "never was what was claimed",
+    FELL: "fell",
+    UNCLEAR: "dropped, not clear why",
+}
+
+
+def _interval(part: Mapping[str, Any]) -> str:
+    limits = ""
+    if part.get("low") is not None:
+        limits = f" ({_number(part['low'])} to {_number(part['high'])})"
+    rows = f" on {part['rows']:,}" if "rows" in part else ""
+    return f"{_number(part['value'])}{limits}{rows}"
 
 
 def _page(title: str, body: str) -> str:

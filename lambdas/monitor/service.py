@@ -20,18 +20,17 @@ The order of a run's writes:
 2. `intake`: of each captured object the names of its rows, then its summary;
 3. `windows`: of each window its report, then its page;
 4. `joining`: joined rows and what quality is measured from, the labels that wait, the ledger;
-5. the index of the reports;
-6. the state, with this run's outbox; what is in it is sent; the state without it.
+5. `judging`: what labels say of the newest claim, for runs of training;
+6. the index of the reports;
+7. the state, with this run's outbox; what is in it is sent; the state without it.
 
-A run that hands its captures over to a distributed map writes the batches, then does step 6 alone.
-A run that dies before step 6 has concluded nothing: the next one uses the summaries that are there
+A run that hands its captures over to a distributed map writes the batches, then does step 7 alone.
+A run that dies before step 7 has concluded nothing: the next one uses the summaries that are there
 and writes everything else again.
 """
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -40,10 +39,9 @@ from lambdas.monitor.counting import count_batch
 from lambdas.monitor.deployment import Deployment
 from lambdas.monitor.intake import Intake, Watch
 from lambdas.monitor.joining import Joiner
-from lambdas.monitor.messages import describe_quality
+from lambdas.monitor.judging import Judge
 from lambdas.monitor.models import Models
 from lambdas.monitor.outbox import Events, Lines, Notes, Outbox, People, send
-from lambdas.monitor.quality import measure_quality
 from lambdas.monitor.report import render_index
 from lambdas.monitor.state import STATE, iso, read_state
 from lambdas.monitor.storage import Entry, Record, Store, dump
@@ -89,6 +87,9 @@ class Monitor:
         self._windows = Windows(self._deployment, settings, self._budget, store, models, notes)
         self._intake = Intake(store, models, ports.watch, notes, window_ms=self._windows.length_ms)
         self._joiner = Joiner(store, models, ports.watch, notes)
+        self._judge = Judge(
+            self._deployment, settings, store, models, notes, level=self._budget.per_window
+        )
 
     def count(self, entries: Iterable[Entry], now: int) -> Record:
         """Count a batch of objects that a run as of `now` handed over."""
@@ -131,16 +132,14 @@ class Monitor:
         taken = self._intake.take(state, now, waiting)
         windows = self._windows.judge(state, now, outbox) if taken.finished else []
         labels = self._joiner.join(state, now, taken.fresh)
-        dropped = self._judge_quality(state, now, labels, outbox)
+        self._judge.judge(state, now, labels["runs"], outbox)
         self._ask_for_training(state, now, outbox)
         heartbeat: dict[str, float] = {
             "MonitorRuns": 1,
             "CapturesUnreadable": taken.unreadable,
             "LabelledRows": labels["joined"],
         }
-        if dropped is not None:
-            heartbeat["QualityDrop"] = int(dropped)
-        outbox.add_metrics(heartbeat)
+        self._measure_quality(state, outbox, heartbeat)
         told = {k: v for k, v in labels.items() if k != "runs"}
         state["time"] = now
         state["problems"] = self._notes.problems[:20]
@@ -172,44 +171,18 @@ class Monitor:
         send(state["outbox"], self._ports.people, self._ports.events, self._ports.log)
         state["outbox"] = []
 
-    def _judge_quality(
-        self, state: Record, now: int, labels: Record, outbox: Outbox
-    ) -> bool | None:
-        """Compare labelled rows with the holdout; says if the newest model dropped."""
-        for run in labels["runs"]:
-            model = self._models.find(run, self._notes.add)
-            if model is None:
-                continue
-            rows = json.loads(self._store.read(f"monitor/quality/{run}.json") or b"[]")
-            if len(rows) < self._settings["min_labels"]:
-                continue
-            outputs = [[math.nan if o is None else o for o in given] for _, _, given in rows]
-            measured = measure_quality(
-                model.contract,
-                model.evaluation,
-                [value for _, value, _ in rows],
-                outputs,
-                max_drop=self._settings["max_quality_drop"],
-                level=self._budget.per_window,
-            )
-            if measured is None:
-                continue
-            before = state["quality"].get(run)
-            state["quality"][run] = {**measured.to_dict(), "time": iso(now)}
-            state["quality"] = dict(list(state["quality"].items())[-5:])
-            if measured.dropped and not (before and before["dropped"]):
-                subject, message = describe_quality(
-                    self._deployment.name,
-                    self._deployment.stage,
-                    model.uri,
-                    run,
-                    measured,
-                    f"{self._deployment.runbook}/quality-drop.md",
-                )
-                outbox.add_message(subject, message)
+    def _measure_quality(self, state: Record, outbox: Outbox, heartbeat: dict[str, float]) -> None:
+        """Add whether the newest model has dropped, where labels judge it, to the metrics."""
         newest = (state["newest"] or {}).get("run")
         latest = state["quality"].get(newest)
-        return None if latest is None else bool(latest["dropped"])
+        if latest is None:
+            outbox.add_metrics(heartbeat)
+            return
+        # The cause is a property of the line, not a metric: Logs Insights finds it, at no cost.
+        outbox.add_metrics(
+            {**heartbeat, "QualityDrop": int(latest["dropped"])},
+            {"QualityCause": latest["cause"]} if latest.get("cause") else {},
+        )
 
     def _ask_for_training(self, state: Record, now: int, outbox: Outbox) -> None:
         """Say that labels suffice, while an alarm of the newest model stands."""

@@ -13,7 +13,11 @@ FORMAT = 1
 
 
 def read_state(raw: bytes | None) -> Record:
-    """Read the state, or begin one; raises StorageError for what is no state of this release."""
+    """Read the state, or begin one; raises StorageError for what is no state of this release.
+
+    Members that a release before did not write have their first value; `terms` is None then, for
+    the labelled rows that there are were measured without a note of it.
+    """
     empty: Record = {
         "format": FORMAT,
         "time": 0,
@@ -28,12 +32,13 @@ def read_state(raw: bytes | None) -> Record:
         "unhelped": None,
         "history": [],
         "quality": {},
+        "terms": None,
         "labels": {"seen": [], "left": "", "total": 0, "new": 0, "last": {}},
         "problems": [],
         "outbox": [],
     }
     if raw is None:
-        return empty
+        return {**empty, "terms": {}}
     try:
         found = json.loads(raw)
     except ValueError as error:

@@ -4,14 +4,31 @@ import os
 from collections.abc import Mapping
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, Json
+
+from core.arrival import Arrival
+
+
+class Data(BaseModel):
+    """How the tables under `data/` arrive and are written; `id_column` is "" where there is none.
+
+    Separator and encoding are "" where they are to be found out.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    arrival: Arrival
+    id_column: str
+    separator: str
+    encoding: str
+    columns: tuple[str, ...]
 
 
 class Environment(BaseModel):
     """Hold the function's settings.
 
     The state machine's ARN is not among them (the machine refers to the function); it is derived
-    from the execution's ARN in the event.
+    from the execution's ARN in the event. ``DATA`` is JSON; see `Data`.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -25,6 +42,7 @@ class Environment(BaseModel):
     commit: str = Field(alias="COMMIT")
     min_new_labels: int = Field(alias="MIN_NEW_LABELS", ge=0)
     cool_down_hours: float = Field(alias="COOL_DOWN_HOURS", ge=0.0)
+    data: Json[Data] = Field(alias="DATA")
 
     @classmethod
     def read(cls, environ: Mapping[str, str] = os.environ) -> Self:

@@ -39,6 +39,8 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
         region=os.environ.get("AWS_REGION", ""),
         min_new_labels=environment.min_new_labels,
         cool_down=timedelta(hours=environment.cool_down_hours),
+        arrival=environment.data.arrival,
+        table=environment.data,
     )
     decision = plan(Request.from_event(event), settings, *_ports())
     print(

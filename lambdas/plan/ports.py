@@ -3,13 +3,15 @@
 import gzip
 import json
 from collections.abc import Sequence
+from datetime import UTC
 from typing import TYPE_CHECKING
 
 import boto3
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from core.errors import DeliveryError, StorageError
-from lambdas.plan.service import NO_MODEL, Execution, ObjectVersion
+from lambdas.plan.objects import ObjectVersion
+from lambdas.plan.service import NO_MODEL, Execution
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
@@ -56,7 +58,13 @@ class Bucket:
             Bucket=self._name, Prefix=prefix
         )
         return [
-            ObjectVersion(entry["Key"], entry["VersionId"], entry["ETag"].strip('"'), entry["Size"])
+            ObjectVersion(
+                entry["Key"],
+                entry["VersionId"],
+                entry["ETag"].strip('"'),
+                entry["Size"],
+                entry["LastModified"].astimezone(UTC).isoformat(timespec="milliseconds"),
+            )
             for page in pages
             for entry in page.get("Versions", [])
             if entry["IsLatest"]
@@ -72,6 +80,18 @@ class Bucket:
             )
         except ClientError as error:
             raise StorageError(f"cannot copy {source.key} to {key}: {error}") from error
+
+    def read_start(self, version: ObjectVersion, limit: int) -> bytes:
+        """Return at most so many bytes of one version, from its first."""
+        try:
+            return self._client.get_object(
+                Bucket=self._name,
+                Key=version.key,
+                VersionId=version.version_id,
+                Range=f"bytes=0-{limit - 1}",
+            )["Body"].read()
+        except (ClientError, BotoCoreError) as error:
+            raise StorageError(f"cannot read {version.key}: {error}") from error
 
     def read(self, key: str) -> bytes | None:
         """Return an object, or nothing when there is none."""

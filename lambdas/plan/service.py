@@ -3,15 +3,23 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
+from core.arrival import Arrival
+from core.id_samples import Table
+from lambdas.plan.holding import find_hold
+from lambdas.plan.memory import Memory, Note
+from lambdas.plan.notices import Notice, shorten, write_notice
+from lambdas.plan.objects import Objects, ObjectVersion, digest_versions, list_objects
+
 NO_MODEL = "none"
-INPUT_PREFIXES = ("data/", "labelled/")
 # Triggers that only say "there may be something new": a later execution sees it too.
 SUPERSEDED_TRIGGERS = frozenset({"data", "schedule"})
 DRIFT_MARKER = "runs/latest-drift.json"
+CLAIM = "monitor/claim.json"
+"""What labels say of the newest claim (lambdas/monitor/judging.py)."""
 RUN_NAME_LIMIT = 63
 CHANNEL_FOLDER = "/opt/ml/input/data"
 
@@ -22,16 +30,6 @@ class Execution:
 
     arn: str
     started: datetime
-
-
-@dataclass(frozen=True)
-class ObjectVersion:
-    """One version of one object in the bucket; ``size`` in bytes."""
-
-    key: str
-    version_id: str
-    etag: str
-    size: int
 
 
 @dataclass(frozen=True)
@@ -46,6 +44,8 @@ class Settings:
     region: str
     min_new_labels: int
     cool_down: timedelta
+    arrival: Arrival
+    table: Table
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,11 @@ class Request:
 
 @dataclass(frozen=True)
 class Decision:
-    """What the state machine does next: ``wait``, ``skip`` or ``train``."""
+    """What the state machine does next: `wait`, `skip`, `hold` or `train`.
+
+    A notice, where there is one, is sent whatever the action is. `unread` has a sentence for each
+    of the first files under `data/` that are not read; `reason` ends with them.
+    """
 
     action: str
     reason: str
@@ -87,18 +91,21 @@ class Decision:
     model_uri: str = ""
     channels: Sequence[Mapping[str, Any]] = field(default_factory=tuple)
     hyperparameters: Mapping[str, str] = field(default_factory=dict)
+    notice: Notice | None = None
+    unread: Sequence[str] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return the state's result."""
-        if self.action != "train":
-            return {"action": self.action, "reason": self.reason}
-        return {
-            "action": self.action,
-            "reason": self.reason,
-            "run": self.run,
-            "channels": [dict(channel) for channel in self.channels],
-            "hyperparameters": dict(self.hyperparameters),
-        }
+        result: dict[str, Any] = {"action": self.action, "reason": self.reason}
+        if self.action == "train":
+            result |= {
+                "run": self.run,
+                "channels": [dict(channel) for channel in self.channels],
+                "hyperparameters": dict(self.hyperparameters),
+            }
+        if self.unread:
+            result["unread"] = list(self.unread)
+        return result if self.notice is None else {**result, "notice": asdict(self.notice)}
 
 
 class Executions(Protocol):
@@ -122,6 +129,10 @@ class Storage(Protocol):
 
     def copy(self, source: ObjectVersion, key: str) -> None:
         """Copy one version to another key."""
+        ...
+
+    def read_start(self, version: ObjectVersion, limit: int) -> bytes:
+        """Return at most so many bytes of one version, from its first."""
         ...
 
     def read(self, key: str) -> bytes | None:
@@ -161,25 +172,80 @@ def plan(
     registry: Registry,
     serving: Serving,
 ) -> Decision:
-    """Decide, and if it is to train, copy the pinned inputs and write ``plan.json``."""
+    """Decide, and if it is to train, copy the pinned inputs and write `plan.json`."""
     turn = _take_turn(request, executions)
     if turn is not None:
         return turn
-    inputs = [version for prefix in INPUT_PREFIXES for version in storage.current_versions(prefix)]
-    inputs = sorted((i for i in inputs if i.size > 0), key=lambda version: version.key)
-    if not any(version.key.startswith("data/") for version in inputs):
+    objects = list_objects(storage)
+    memory = Memory.read(storage)
+    decision = _decide(request, settings, objects, memory, storage, registry, serving)
+    notice, noted = _tell(request, settings, objects, memory, decision)
+    if noted != memory:
+        noted.write(storage)
+    unread = shorten([found.sentence for found in objects.unread])
+    reason = "; not read: ".join([decision.reason, *unread])
+    return replace(decision, reason=reason, notice=notice, unread=unread)
+
+
+def _tell(
+    request: Request, settings: Settings, objects: Objects, memory: Memory, decision: Decision
+) -> tuple[Notice | None, Memory]:
+    """Write what people were not told yet, and what to remember of this run."""
+    me = request.execution
+    noted = memory.note_unread(objects.unread, me)
+    held = ""
+    if decision.action == "hold":
+        state = digest_versions((), _fingerprint(objects, settings), decision.reason)
+        if not memory.has_told_hold(state, me):
+            held, noted = decision.reason, replace(noted, held=Note(state, me))
+    elif decision.action == "train":
+        noted = replace(noted, tried=Note(objects.tables_digest, me))
+    untold = [found.sentence for found in memory.untold(objects.unread, me)]
+    return write_notice(settings.deployment, me, held=held, unread=untold), noted
+
+
+def _decide(
+    request: Request,
+    settings: Settings,
+    objects: Objects,
+    memory: Memory,
+    storage: Storage,
+    registry: Registry,
+    serving: Serving,
+) -> Decision:
+    """Decide by what lies in the bucket, and prepare the run if it is to train."""
+    if not objects.tables:
         return Decision("skip", "there is no training data under data/ yet")
-    fingerprint = _fingerprint(inputs, settings)
-    if not request.force and registry.newest_fingerprint() == fingerprint:
-        return Decision(
-            "skip", "nothing changed: data, code and settings are those of the newest model"
-        )
+    fingerprint = _fingerprint(objects, settings)
+    if not request.force:
+        if registry.newest_fingerprint() == fingerprint:
+            return Decision(
+                "skip", "nothing changed: data, code and settings are those of the newest model"
+            )
+        if request.trigger == "data" and memory.has_tried(objects.tables_digest, request.execution):
+            # What came is no table, and the last run on these tables failed: nothing to try anew.
+            return Decision(
+                "skip",
+                "nothing changed: the tables under data/ are those of the last run; to run again: "
+                "python -m ops train",
+            )
     champion = serving.model_uri()
+    trained = _plan_of(champion, settings, storage)
     if request.trigger == "drift" and not request.force:
-        hold = _hold_drift_run(request, settings, storage, inputs, champion)
+        hold = _hold_drift_run(request, settings, storage, objects.labelled, _inputs_of(trained))
         if hold is not None:
             return hold
-    return _prepare(request, settings, storage, inputs, fingerprint, champion)
+    same = trained.get("settings_digest") == settings.settings_digest
+    misfit = find_hold(
+        objects.tables,
+        _inputs_of(trained) if same else set(),
+        storage,
+        arrival=settings.arrival,
+        table=settings.table,
+    )
+    if misfit is not None:
+        return Decision("hold", misfit)
+    return _prepare(request, settings, storage, objects, fingerprint, champion)
 
 
 def _take_turn(request: Request, executions: Executions) -> Decision | None:
@@ -198,8 +264,8 @@ def _take_turn(request: Request, executions: Executions) -> Decision | None:
     return None
 
 
-def _fingerprint(inputs: Sequence[ObjectVersion], settings: Settings) -> str:
-    lines = [f"{version.key} {version.version_id}" for version in inputs]
+def _fingerprint(objects: Objects, settings: Settings) -> str:
+    lines = [f"{version.key} {version.version_id}" for version in objects.inputs]
     lines += [settings.source_uri, settings.settings_digest]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
@@ -208,8 +274,8 @@ def _hold_drift_run(
     request: Request,
     settings: Settings,
     storage: Storage,
-    inputs: Sequence[ObjectVersion],
-    champion: str,
+    labelled: Sequence[ObjectVersion],
+    known: set[tuple[str, str]],
 ) -> Decision | None:
     """Hold a retraining after drift until it can help and has not just been tried."""
     marker = storage.read(DRIFT_MARKER)
@@ -222,12 +288,7 @@ def _hold_drift_run(
                 f"cooling down until {ready.isoformat()}: the last retraining after drift was at"
                 f" {latest.isoformat()}",
             )
-    known = _inputs_of(champion, settings, storage)
-    new = [
-        version
-        for version in inputs
-        if version.key.startswith("labelled/") and (version.key, version.version_id) not in known
-    ]
+    new = [version for version in labelled if (version.key, version.version_id) not in known]
     rows = sum(storage.count_rows(version) for version in new)
     if rows < settings.min_new_labels:
         return Decision(
@@ -238,28 +299,31 @@ def _hold_drift_run(
     return None
 
 
-def _inputs_of(champion: str, settings: Settings, storage: Storage) -> set[tuple[str, str]]:
-    """Return key and version id of what the champion was trained on, as far as we know it."""
+def _plan_of(champion: str, settings: Settings, storage: Storage) -> Mapping[str, Any]:
+    """Return the plan of the run that trained the champion, as far as we know it."""
     prefix = f"s3://{settings.bucket}/models/"
     if not champion.startswith(prefix):
-        return set()
+        return {}
     run = champion.removeprefix(prefix).split("/")[0]
     document = storage.read(f"runs/{run}/plan.json")
-    if document is None:
-        return set()
-    return {(entry["key"], entry["version_id"]) for entry in json.loads(document)["inputs"]}
+    return {} if document is None else dict(json.loads(document))
+
+
+def _inputs_of(document: Mapping[str, Any]) -> set[tuple[str, str]]:
+    """Return key and version id of what a plan pinned."""
+    return {(entry["key"], entry["version_id"]) for entry in document.get("inputs", ())}
 
 
 def _prepare(
     request: Request,
     settings: Settings,
     storage: Storage,
-    inputs: Sequence[ObjectVersion],
+    objects: Objects,
     fingerprint: str,
     champion: str,
 ) -> Decision:
     run = _run_name(request, settings, fingerprint)
-    for version in inputs:
+    for version in objects.inputs:
         storage.copy(version, f"runs/{run}/data/{version.key}")
     document = {
         "run": run,
@@ -268,8 +332,10 @@ def _prepare(
         "now": request.now.isoformat(),
         "execution": request.execution,
         "fingerprint": fingerprint,
-        "inputs": [asdict(version) for version in inputs],
+        "inputs": [asdict(version) for version in objects.inputs],
+        "unread": [{"key": found.version.key, "reason": found.reason} for found in objects.unread],
         "champion": None if champion == NO_MODEL else champion,
+        "refuted": _refuted_claim(storage),
         "commit": settings.commit,
         "source_uri": settings.source_uri,
         "settings_digest": settings.settings_digest,
@@ -301,6 +367,13 @@ def _prepare(
             "sagemaker_job_name": run,
         },
     )
+
+
+def _refuted_claim(storage: Storage) -> dict[str, Any] | None:
+    """Return the newest claim that labels have judged, if they have refuted it."""
+    raw = storage.read(CLAIM)
+    found = None if raw is None else json.loads(raw)
+    return found if found and found["refuted"] else None
 
 
 def _run_name(request: Request, settings: Settings, fingerprint: str) -> str:

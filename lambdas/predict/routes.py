@@ -122,7 +122,12 @@ class Api:
             raise no_model()
         self._model = model
         self._capture = Capture(
-            model.run, model.version, self._sample_rate, model.sensitive, self._write
+            model.run,
+            model.version,
+            self._sample_rate,
+            model.sensitive,
+            self._write,
+            model.hash_entity,
         )
         return model
 
@@ -159,7 +164,12 @@ class Api:
                 self._metrics.count_scored(time_ms, model.version, scores)
             if self._capture is not None:
                 self._capture.record(
-                    time_ms, request_id, prediction.ids, prediction.rows, prediction.outputs
+                    time_ms,
+                    request_id,
+                    prediction.ids,
+                    prediction.rows,
+                    prediction.outputs,
+                    prediction.entities,
                 )
         return {
             "statusCode": 200,

@@ -7,10 +7,11 @@ from typing import Any, NamedTuple, Protocol
 import orjson
 
 from core.answers import choose_answer, find_unseen, unseen_codes
-from core.bundle import MODEL, Bundle
+from core.bundle import ENTITY_KEY, MODEL, Bundle
 from core.contract import Column, Contract
 from core.contract.rows import LabelEntry, RowAdapter
 from core.engine import Explanation, Header, TableEngine, load_engine, read_header
+from core.entities import EntityKey
 from core.errors import ContractError, EngineError, Problem
 
 # What callers learn of a file that the model was trained on: which it was, not what was in it.
@@ -32,12 +33,16 @@ class Engine(Protocol):
 
 
 class Prediction(NamedTuple):
-    """The answer to one request: what is sent back and what is captured of it."""
+    """The answer to one request: what is sent back and what is captured of it.
+
+    `entities` are the names of whose rows they are, which only their hashes leave.
+    """
 
     ids: list[str]
     rows: list[dict[str, Any]]
     outputs: list[list[float]]
     answers: list[dict[str, Any]]
+    entities: list[Any] | None
 
 
 class Model:
@@ -71,6 +76,14 @@ class Model:
         self.contract: Contract = bundle.contract()
         self.sensitive = frozenset(c.name for c in self.contract.columns if c.sensitive)
         self._adapter = RowAdapter(self.contract, max_rows)
+        # The entity is taken out of a row; where it is an input that is not captured, it stays.
+        self._entity = self.contract.entity_member
+        self._take: Callable[..., Any] = dict.pop
+        if self._entity is None and self.contract.entity_column in self.sensitive:
+            self._entity, self._take = self.contract.entity_column, dict.get
+        self.hash_entity: Callable[[Any], str | None] | None = None
+        if self._entity is not None and ENTITY_KEY in bundle:
+            self.hash_entity = EntityKey(bundle.file(ENTITY_KEY), self._entity).hash
         self._tables: TableEngine | None = None
         self._header: Header
         if open_engine is None:
@@ -105,6 +118,10 @@ class Model:
         ids = request.get("ids")
         if ids is None:
             ids = [f"{request_id}:{index}" for index in range(len(rows))]
+        entities = None
+        if self._entity is not None:
+            take, entity = self._take, self._entity
+            entities = [take(row, entity, None) for row in rows]
         encode = self.contract.encode
         if len(rows) == 1:
             vectors = [encode(rows[0])]
@@ -126,7 +143,7 @@ class Model:
         if raw:
             for given, output in zip(answers, outputs, strict=True):
                 given["outputs"] = output
-        return Prediction(ids, rows, outputs, answers)
+        return Prediction(ids, rows, outputs, answers, entities)
 
     def render(self, prediction: Prediction) -> bytes:
         """Write the response's body."""

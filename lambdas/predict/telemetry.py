@@ -80,11 +80,13 @@ class Capture:
         sample_rate: float,
         sensitive: frozenset[str],
         write: Callable[[str], object],
+        hash_entity: Callable[[Any], str | None] | None = None,
     ) -> None:
-        """Prepare; columns in ``sensitive`` never leave the function."""
+        """Prepare; columns in ``sensitive`` never leave the function, and entities only hashed."""
         self._sample_rate = sample_rate
         self._sensitive = sensitive
         self._write = write
+        self._hash_entity = hash_entity
         self._source = (
             f'"run":{orjson.dumps(run).decode()},"version":{orjson.dumps(version).decode()},'
             f'"weight":{1.0 / sample_rate if sample_rate else 0.0!r},"rows":['
@@ -103,6 +105,7 @@ class Capture:
         ids: Sequence[str],
         rows: Sequence[dict[str, Any]],
         outputs: Sequence[Sequence[float]],
+        entities: Sequence[Any] | None = None,
     ) -> None:
         """Write the rows of one request in as few lines as fit.
 
@@ -117,38 +120,55 @@ class Capture:
                 ]
             request = orjson.dumps(request_id).decode()
             head = f'{{"capture":1,"time":{time_ms},"request":{request},{self._source}'
+            hashes: list[str | None] | None = None
+            if entities is not None and self._hash_entity is not None:
+                found = list(map(self._hash_entity, entities))
+                hashes = found if any(found) else None
             whole = orjson.dumps(list(zip(ids, rows, outputs, strict=True)))
-            if len(whole) <= LINE_BYTES:
-                self._write(f"{head}{whole.decode()[1:]}}}\n")
+            named = b"" if hashes is None else b',"entities":' + orjson.dumps(hashes)
+            if len(whole) + len(named) <= LINE_BYTES:
+                self._write(f"{head}{whole.decode()[1:]}{named.decode()}}}\n")
                 return
-            for part in _parts(ids, rows, outputs):
-                self._write(f"{head}{part}]}}\n")
+            for part in _parts(ids, rows, outputs, hashes):
+                self._write(f"{head}{part}}}\n")
         except Exception as error:
             line = {"level": "error", "message": "a request was not captured", "error": repr(error)}
             self._write(orjson.dumps(line).decode() + "\n")
 
 
 def _parts(
-    ids: Sequence[str], rows: Sequence[dict[str, Any]], outputs: Sequence[Sequence[float]]
+    ids: Sequence[str],
+    rows: Sequence[dict[str, Any]],
+    outputs: Sequence[Sequence[float]],
+    hashes: Sequence[str | None] | None,
 ) -> Iterator[str]:
-    """Split rows into lists of JSON, each short enough for a line; raises ``ValueError``.
+    """Split rows into the ends of lines, each short enough; raises ``ValueError``.
 
     A single row beyond that is left out, and said so once the others are written.
     """
     too_long: list[str] = []
     part: list[str] = []
+    named: list[str | None] = []
     size = 0
-    for identifier, row, output in zip(ids, rows, outputs, strict=True):
+    each = hashes or [None] * len(ids)
+    for identifier, row, output, entity in zip(ids, rows, outputs, each, strict=True):
         item = orjson.dumps([identifier, row, output])
-        if len(item) > LINE_BYTES:
+        length = len(item) + len(entity or "null") + 4
+        if length > LINE_BYTES:
             too_long.append(identifier)
             continue
-        if part and size + len(item) > LINE_BYTES:
-            yield ",".join(part)
-            part, size = [], 0
+        if part and size + length > LINE_BYTES:
+            yield _end_line(part, named)
+            part, named, size = [], [], 0
         part.append(item.decode())
-        size += len(item) + 1
+        named.append(entity)
+        size += length
     if part:
-        yield ",".join(part)
+        yield _end_line(part, named)
     if too_long:
         raise ValueError(f"rows of more than {LINE_BYTES} bytes: {', '.join(too_long)}")
+
+
+def _end_line(items: Sequence[str], hashes: Sequence[str | None]) -> str:
+    entities = f',"entities":{orjson.dumps(hashes).decode()}' if any(hashes) else ""
+    return f"{','.join(items)}]{entities}"

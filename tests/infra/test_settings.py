@@ -20,12 +20,19 @@ from tests.infra.synthesis import (
 )
 
 CHANGES: dict[str, dict[str, Any]] = {
+    "data": {
+        "arrival": "merge",
+        "separator": ";",
+        "encoding": "latin-1",
+        "columns": ["customer", "age", "churned"],
+    },
     "training": {
         "instance_type": "ml.c5.xlarge",
         "volume_gb": 33,
         "max_runtime_seconds": 7200,
         "spot": False,
     },
+    "problem": {"id_column": "customer"},
     "gates": {"approval": "manual", "minimum": {"roc_auc": 0.81}},
     "serving": {
         "engine": "onnx",
@@ -251,6 +258,13 @@ def test_retraining_and_gates_reach_their_functions(changed: Templates) -> None:
     plan = variables(changed, "plan")
     assert plan["MIN_NEW_LABELS"] == "222"
     assert plan["COOL_DOWN_HOURS"] == "5.5"
+    assert json.loads(plan["DATA"]) == {
+        "arrival": "merge",
+        "separator": ";",
+        "encoding": "latin-1",
+        "columns": ["customer", "age", "churned"],
+        "id_column": "customer",
+    }
     assert machine(changed)["States"]["Debounce"]["Seconds"] == 11
     register = variables(changed, "register")
     assert register["APPROVAL"] == "manual"

@@ -101,6 +101,8 @@ def test_no_null_is_lost_on_the_way_to_the_template(templates: Templates) -> Non
         "/States/Notify/ResultPath",
         "/States/Notify/Catch/0/ResultPath",
         "/States/NotifyWaiting/ResultPath",
+        "/States/Tell/ResultPath",
+        "/States/Tell/Catch/0/ResultPath",
     }
     assert nulls(rendered["monitoring"]) == {
         "/States/Count/ResultPath",
@@ -109,14 +111,17 @@ def test_no_null_is_lost_on_the_way_to_the_template(templates: Templates) -> Non
 
 
 def test_a_failed_run_ends_with_what_was_caught(templates: Templates) -> None:
-    """Every way into Failed leads through a state that keeps `$.error`."""
+    """Every way into Failed leads through a state that keeps `$.error`.
+
+    A notice that cannot be sent fails no run: `Tell` goes on with what Plan decided.
+    """
     states = definitions(templates)["training"]["States"]
     caught = {name: state["Catch"] for name, state in states.items() if "Catch" in state}
     for name, catches in caught.items():
         (catch,) = catches
-        kept = (None, "Failed") if name == "Notify" else ("$.error", "Notify")
+        kept = {"Notify": (None, "Failed"), "Tell": (None, "Due")}.get(name, ("$.error", "Notify"))
         assert (catch["ResultPath"], catch["Next"]) == kept
-    assert set(caught) == {"Plan", "Train", "Register", "Notify"}
+    assert set(caught) == {"Plan", "Tell", "Train", "Register", "Notify"}
     assert states["Notify"]["ResultPath"] is None
     assert states["Failed"]["ErrorPath"] == "$.error.Error"
     assert states["Failed"]["CausePath"] == "$.error.Cause"
@@ -167,6 +172,20 @@ def test_the_machine_may_publish_to_that_topic_alone(templates: Templates) -> No
         if "sns:Publish" in statement["Action"]
     ]
     assert allowed == [{"Ref": topic}]
+
+
+def test_a_held_run_ends_well_and_trains_nothing(templates: Templates) -> None:
+    """From Plan every notice is sent first; `hold` then ends the execution before Train."""
+    states = definitions(templates)["training"]["States"]
+    assert states["Plan"]["Next"] == "News"
+    (news,) = states["News"]["Choices"]
+    assert (news["Variable"], news["Next"]) == ("$.plan.notice", "Tell")
+    assert states["News"]["Default"] == states["Tell"]["Next"] == "Due"
+    assert states["Tell"]["Parameters"]["Subject.$"] == "$.plan.notice.subject"
+    assert states["Tell"]["Parameters"]["Message.$"] == "$.plan.notice.message"
+    after = {choice["StringEquals"]: choice["Next"] for choice in states["Due"]["Choices"]}
+    assert after == {"train": "Train", "wait": "Wait", "hold": "Held"}
+    assert states["Held"]["Type"] == "Succeed"
 
 
 def test_retries_and_catches_name_errors_that_exist(

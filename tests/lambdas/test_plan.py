@@ -12,12 +12,13 @@ import pytest
 
 from core.errors import StorageError
 from lambdas.plan import handler as plan_handler
+from lambdas.plan.env import Data
+from lambdas.plan.objects import ObjectVersion
 from lambdas.plan.ports import Bucket, ModelRegistry, ServingStack, StateMachine
 from lambdas.plan.service import (
     DRIFT_MARKER,
     Decision,
     Execution,
-    ObjectVersion,
     Request,
     Settings,
     plan,
@@ -35,7 +36,14 @@ SETTINGS = Settings(
     region="eu-west-1",
     min_new_labels=100,
     cool_down=timedelta(hours=24),
+    arrival="append",
+    table=Data(arrival="append", id_column="", separator="", encoding="", columns=()),
 )
+
+
+def version(key: str, version_id: str, size: int, day: int = 1) -> ObjectVersion:
+    """Make a version that came on a day of November."""
+    return ObjectVersion(key, version_id, "etag", size, f"2026-11-{day:02}T09:00:00.000+00:00")
 
 
 class World:
@@ -43,8 +51,10 @@ class World:
 
     def __init__(self) -> None:
         self.executions: dict[str, tuple[datetime, str]] = {f"{RUNS}:me": (NOW, "manual")}
-        self.versions = [ObjectVersion("data/a.csv", "v1", "etag", 10)]
+        self.versions = [version("data/a.csv", "v1", 10)]
         self.objects: dict[str, bytes] = {}
+        self.bodies: dict[str, bytes] = {}
+        self.settings = SETTINGS
         self.copies: dict[str, ObjectVersion] = {}
         self.rows: dict[str, int] = {}
         self.fingerprint = ""
@@ -63,6 +73,9 @@ class World:
     def copy(self, source: ObjectVersion, key: str) -> None:
         self.copies[key] = source
 
+    def read_start(self, version: ObjectVersion, limit: int) -> bytes:
+        return self.bodies[version.key][:limit]
+
     def read(self, key: str) -> bytes | None:
         return self.objects.get(key)
 
@@ -80,7 +93,7 @@ class World:
 
     def plan(self, trigger: str = "manual", me: str = "me", **options: Any) -> Decision:
         request = Request(f"{RUNS}:{me}", options.pop("now", NOW), trigger, **options)
-        return plan(request, SETTINGS, self, self, self, self)
+        return plan(request, self.settings, self, self, self, self)
 
     def adopt(self, decision: Decision) -> None:
         """Make the run of a decision the champion."""
@@ -96,8 +109,8 @@ def world() -> World:
 def test_a_run_is_pinned_and_described(world: World) -> None:
     """The job's channels, its hyperparameters and plan.json all name the same pinned inputs."""
     world.champion = "s3://bucket/models/old/output/model/"
-    world.versions.append(ObjectVersion("labelled/part-1.csv.gz", "v9", "etag", 5))
-    world.versions.append(ObjectVersion("data/", "folder", "etag", 0))
+    world.versions.append(version("labelled/part-1.csv.gz", "v9", 5))
+    world.versions.append(version("data/", "folder", 0))
     decision = world.plan(reason="because")
     run = decision.run
     assert run.startswith("shop-dev-20261121-033000-")
@@ -116,6 +129,7 @@ def test_a_run_is_pinned_and_described(world: World) -> None:
         "version_id": "v1",
         "etag": "etag",
         "size": 10,
+        "modified": "2026-11-01T09:00:00.000+00:00",
     }
     answer = decision.to_dict()
     channels = {
@@ -147,7 +161,7 @@ def test_a_retry_names_the_same_run(world: World) -> None:
 
 def test_no_data_is_a_skip(world: World) -> None:
     """Without a table there is nothing to train on, labelled rows or not."""
-    world.versions = [ObjectVersion("labelled/part-1.csv.gz", "v1", "etag", 5)]
+    world.versions = [version("labelled/part-1.csv.gz", "v1", 5)]
     assert world.plan().action == "skip"
     assert "data/" in world.plan().reason
 
@@ -157,7 +171,7 @@ def test_a_run_that_would_change_nothing_is_skipped(world: World) -> None:
     world.adopt(world.plan())
     assert world.plan().action == "skip"
     assert world.plan(force=True).action == "train"
-    world.versions = [ObjectVersion("data/a.csv", "v2", "etag", 10)]
+    world.versions = [version("data/a.csv", "v2", 10)]
     assert world.plan().action == "train"
 
 
@@ -186,7 +200,7 @@ def test_two_triggers_at_once_give_one_run(
 
     A drift run may decide to do nothing, so that nothing is left to it.
     """
-    world.versions.append(ObjectVersion("labelled/part-1.csv.gz", "v1", "etag", 5))
+    world.versions.append(version("labelled/part-1.csv.gz", "v1", 5))
     world.rows = {"labelled/part-1.csv.gz": 500}
     world.executions[f"{RUNS}:later"] = (NOW + timedelta(seconds=1), later)
     assert world.plan(mine).action == action
@@ -201,10 +215,10 @@ def test_executions_of_the_same_instant_agree_on_their_order(world: World) -> No
 
 def test_retraining_after_drift_waits_for_labels(world: World) -> None:
     """Only rows labelled since the champion's plan count."""
-    world.versions.append(ObjectVersion("labelled/part-1.csv.gz", "v1", "etag", 5))
+    world.versions.append(version("labelled/part-1.csv.gz", "v1", 5))
     world.rows = {"labelled/part-1.csv.gz": 500, "labelled/part-2.csv.gz": 60}
     world.adopt(world.plan())
-    world.versions.append(ObjectVersion("labelled/part-2.csv.gz", "v1", "etag", 5))
+    world.versions.append(version("labelled/part-2.csv.gz", "v1", 5))
     decision = world.plan("drift")
     assert decision.action == "skip"
     assert "60 of 100" in decision.reason
@@ -215,7 +229,7 @@ def test_retraining_after_drift_waits_for_labels(world: World) -> None:
 
 def test_retraining_after_drift_cools_down(world: World) -> None:
     """A second drift run within the cool-down is skipped, whatever became of the first."""
-    world.versions.append(ObjectVersion("labelled/part-1.csv.gz", "v1", "etag", 5))
+    world.versions.append(version("labelled/part-1.csv.gz", "v1", 5))
     world.rows = {"labelled/part-1.csv.gz": 500}
     assert world.plan("drift").action == "train"
     later = NOW + timedelta(hours=23, minutes=59)
@@ -333,6 +347,15 @@ def test_the_handler_plans_against_aws(bucket: Bucket, monkeypatch: pytest.Monke
         "COMMIT": "c0ffee",
         "MIN_NEW_LABELS": "100",
         "COOL_DOWN_HOURS": "24.0",
+        "DATA": json.dumps(
+            {
+                "arrival": "append",
+                "id_column": "customer",
+                "separator": "",
+                "encoding": "",
+                "columns": [],
+            }
+        ),
     }
     for name, value in environ.items():
         monkeypatch.setenv(name, value)

@@ -8,6 +8,7 @@ import io
 import json
 import random
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
@@ -252,6 +253,24 @@ def test_target_and_id_may_stand_beside_the_columns() -> None:
     assert run(store, job)["refused"] == 5
     ignoring = make_job(ignore_unknown=True, target="s3://bucket/batch/again/")
     assert run(store, ignoring)["scored"] == 5
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl", "parquet"])
+def test_an_entity_beside_the_columns_changes_nothing(form: str) -> None:
+    """A table of the training kind, whose rows name their customer, is scored as one without."""
+    contract = replace(bundle().contract(), group_column="customer")
+    rows = [make_row(index) for index in range(20)]
+    named = [{**row, "customer": f"SECRET-{index}"} for index, row in enumerate(rows)]
+    write = {"csv": as_csv, "jsonl": as_json_lines, "parquet": as_parquet}[form]
+    found = []
+    for table in (rows, named):
+        store, job = MemoryStore(), make_job(unit_bytes=100_000)
+        store.put(f"{SOURCE}a.{form}", write(table))
+        assert run(store, job, Model(bundle(contract=contract)))["scored"] == 20
+        found.append(predictions(store, job))
+        written = [body for uri, body in store.objects.items() if not uri.startswith(SOURCE)]
+        assert b"SECRET" not in b"".join(written)
+    assert found[0] == found[1]
 
 
 def test_what_is_done_is_not_done_again() -> None:

@@ -125,6 +125,12 @@ def watch(cloud: Cloud) -> Stage:
 def watch_project(cloud: Cloud, settings: Settings) -> Stage:
     """Return a project's deployed stage, with a queue that hears its notifications."""
     deployment = connect_cloud(settings, cloud)
+    listen(deployment)
+    return Stage(cloud, deployment)
+
+
+def listen(deployment: Deployment) -> None:
+    """Make the queue that hears the notifications of a stage."""
     sqs = deployment.client("sqs")
     queue = sqs.create_queue(QueueName="notifications")["QueueUrl"]
     arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])
@@ -133,7 +139,6 @@ def watch_project(cloud: Cloud, settings: Settings) -> Stage:
         Protocol="sqs",
         Endpoint=arn["Attributes"]["QueueArn"],
     )
-    return Stage(cloud, deployment)
 
 
 @pytest.fixture(scope="module")

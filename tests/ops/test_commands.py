@@ -158,7 +158,11 @@ def test_a_table_is_stored_under_data_with_its_version(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "content", "words"),
-    [("absent.csv", None, "not a file"), ("t.xlsx", "x", "must end in"), ("t.csv", "", "empty")],
+    [
+        ("absent.csv", None, "not a file"),
+        ("t.xlsx", "x", "is a spreadsheet"),
+        ("t.csv", "", "empty"),
+    ],
 )
 def test_a_file_that_is_no_table_is_refused(
     tmp_path: Path, name: str, content: str | None, words: str

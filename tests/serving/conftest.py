@@ -13,7 +13,7 @@ from botocore.credentials import Credentials
 from requests import PreparedRequest, Session
 from requests.auth import AuthBase
 
-from core.bundle import GOLDEN
+from core.bundle import ENTITY_KEY, GOLDEN
 from core.contract import Column, Contract
 from core.engine import load_engine
 from infra.assets import Asset, Packager, Target
@@ -39,6 +39,7 @@ CONTRACT = Contract(
         Column("note", "text", missing=True),
         Column("salary", "number", missing=True, sensitive=True),
     ),
+    group_column="customer",
 )
 ROW = {"age": 30, "basket total": 12.5, "colour": "red", "last order": "2026-01-31T09:30:00Z"}
 
@@ -72,7 +73,8 @@ def model_files() -> dict[str, bytes]:
     }
     engine = load_engine(json.dumps(model).encode())
     golden = {"rows": [ROW], "answers": [engine.score(CONTRACT.encode(ROW))], "tolerance": 1e-9}
-    return files(CONTRACT, model, **{GOLDEN.replace(".", "_"): json.dumps(golden).encode()})
+    replaced = {GOLDEN.replace(".", "_"): json.dumps(golden).encode(), ENTITY_KEY: bytes(range(32))}
+    return files(CONTRACT, model, **replaced)
 
 
 class ServingPackager(TinyPackager):

@@ -102,6 +102,17 @@ def test_it_predicts_and_explains(client: Any) -> None:
     assert 1 / (1 + math.exp(-total)) == pytest.approx(probabilities["yes"], abs=1e-12)
 
 
+def test_a_row_may_name_its_customer(client: Any) -> None:
+    """As text or as a number, a member like any other, that changes no prediction."""
+    models, predict = part("models"), part("api.default.predict")
+    rows = [models.Row(age=30, colour="red", customer=name) for name in ("C-17", 17, None)]
+    rows.append(models.Row(age=30, colour="red"))
+    answer = predict.sync(client=client, body=models.PredictRequest(instances=rows))
+    assert isinstance(answer, models.Predictions)
+    assert len({p.probabilities.to_dict()["yes"] for p in answer.predictions}) == 1
+    assert len(answer.predictions) == 4
+
+
 def test_what_is_refused_is_a_problem(client: Any) -> None:
     """A row that breaks the contract is answered by a typed problem that names the column."""
     models, predict = part("models"), part("api.default.predict")

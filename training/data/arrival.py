@@ -5,25 +5,20 @@ new rows puts every customer on both sides of the holdout, and the score of a mo
 them by heart looks perfect. So a claim that the ids refute stops the run, with the figures.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from core.arrival import MIN_PAIRS, Arrival, Overlap, are_unlike, explain_misfit
 from core.contract.cells import TRUE_WORDS
 from core.errors import DataError
 from training.arrays import BoolArray, IntArray
 from training.data.columns import Series
 
-Arrival = Literal["append", "snapshot", "merge"]
-
-MIN_IDS = 5
-KNOWN_AGAIN = 0.02  # of a file's ids that other files have with other values: more are no new rows
-FULL_EXPORT = 0.5
-NEW_SNAPSHOT = 0.1
+DELETED = "marked as deleted"
 CASES = 0.5  # distinct rows of a file, as a share: fewer make a table of counts
 
 
@@ -32,13 +27,15 @@ class Arrived:
     """The rows that count, in the order in which they were read, and what became of each file.
 
     `files` has a row's place among `names`; `counts` says for each file how many rows it brought,
-    how many count, and why the others do not.
+    how many count, and why the others do not. `deleted` are the ids of which a row is marked as
+    deleted and none counts.
     """
 
     table: pd.DataFrame
     files: IntArray
     names: tuple[str, ...]
     counts: tuple[Mapping[str, Any], ...]
+    deleted: tuple[Any, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -61,12 +58,6 @@ class Files:
         return replace(self, table=table, files=self.files[kept])
 
 
-def natural_order(name: str) -> tuple[tuple[int, int, str], ...]:
-    """Give a key that sorts names as people expect: day-9 before day-10."""
-    parts = re.split(r"(\d+)", name)
-    return tuple((1, int(part), "") if part.isdigit() else (0, 0, part) for part in parts)
-
-
 def combine(
     files: Files, *, arrival: Arrival, id_column: str | None, deleted: str | None
 ) -> Arrived:
@@ -79,11 +70,11 @@ def combine(
     for name, what in ((id_column, "[problem] id_column"), (deleted, "[data] deleted")):
         if name is not None and name not in files.table.columns and arrival != "append":
             raise DataError(f"{what}: the table has no column {name!r}")
-    ids = _read_ids(files.table, id_column)
-    rows = _hash_table(files.table)
-    whole = _by_snapshot(files) if arrival == "snapshot" else files
+    ids = read_ids(files.table, id_column)
+    rows = hash_table(files.table)
+    whole = by_snapshot(files) if arrival == "snapshot" else files
     if len(whole.names) > 1:
-        misfit = explain_misfit(whole, ids, rows, arrival=arrival, id_column=id_column)
+        misfit = find_misfit(whole, ids, rows, arrival=arrival, id_column=id_column)
         if misfit:
             raise DataError(misfit)
     why = np.full(len(rows), "", dtype=object)
@@ -94,27 +85,32 @@ def combine(
     else:
         why[_find_equal(files, rows)] = "equal to a row of another file"
     if deleted is not None and deleted in files.table.columns:
-        why[(why == "") & _is_marked(files.table[deleted])] = "marked as deleted"
+        why[(why == "") & _is_marked(files.table[deleted])] = DELETED
     kept = why == ""
     if not kept.any():
         raise DataError("no row is left: every row is replaced or marked as deleted")
     left = files.keep(kept)
-    return Arrived(left.table, left.files, files.names, _count(files, why))
+    deleted_ids: tuple[Any, ...] = ()
+    if ids is not None and (why == DELETED).any():
+        values = files.table[str(id_column)]
+        gone = (why == DELETED) & ids.notna().to_numpy() & ~ids.isin(ids[kept]).to_numpy()
+        deleted_ids = tuple(values[gone].unique())
+    return Arrived(left.table, left.files, files.names, _count(files, why), deleted_ids)
 
 
 def drop_known(rows: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
-    """Leave out rows that `table` holds as well, in every column of theirs."""
+    """Leave out rows that `table` holds as well, in every column of theirs; the index stays."""
     if not len(rows) or not len(rows.columns):
         return rows
     both = pd.concat([table[list(rows.columns)], rows], ignore_index=True)
-    hashes = _hash_table(both)
+    hashes = hash_table(both)
     mine, theirs = hashes[len(table) :], hashes[: len(table)]
     if len(np.unique(theirs)) < CASES * len(theirs):
         return rows  # a table of counts: equal rows are cases of their own
-    return rows[~np.isin(mine, theirs)].reset_index(drop=True)
+    return rows[~np.isin(mine, theirs)]
 
 
-def explain_misfit(
+def find_misfit(
     files: Files,
     ids: "Series | None",
     rows: IntArray,
@@ -123,64 +119,22 @@ def explain_misfit(
     id_column: str | None,
 ) -> str | None:
     """Say how the ids refute what `arrival` claims, with what to set instead; None if they fit."""
-    if ids is None:
+    if ids is None or id_column is None:
         return None
+    last = len(files.names) - 1
     for place in range(1, len(files.names)):
-        found = _compare_ids(files, ids, rows, place)
-        if found is None:
-            continue
-        name, other = files.names[place], files.names[found.fullest]
-        if arrival == "snapshot" and place == len(files.names) - 1:
-            if found.known < NEW_SNAPSHOT and found.ids >= MIN_IDS:
-                return (
-                    f"{found.known:.0%} of the ids ({id_column!r}) in {name} are in {other}: these "
-                    "are other rows, not the newest state of the same ones. Set [data] arrival = "
-                    '"append", or remove the file'
-                )
-        elif arrival == "append" and found.changed >= KNOWN_AGAIN and found.both >= MIN_IDS:
-            return (
-                f"{found.changed:.0%} of the ids ({id_column!r}) in {name} are in {other} with "
-                f"other values: {_guess(found)}"
+        found = compare_ids(files, ids, rows, place)
+        if found is not None:
+            misfit = explain_misfit(
+                found, arrival=arrival, id_column=id_column, newest=place == last
             )
-        elif arrival == "merge" and found.both >= 10 * MIN_IDS and found.unlike:
-            return (
-                f"{found.changed:.0%} of the ids ({id_column!r}) in {name} are in {other}, but "
-                "the rows of one id have no more in common than any two rows: an id that starts "
-                "anew in each file names no row. Leave [problem] id_column out, or bring one that "
-                "lasts"
-            )
+            if misfit:
+                return misfit
     return None
 
 
-@dataclass(frozen=True)
-class _Overlap:
-    """How a file's ids stand in the files before it."""
-
-    ids: int
-    both: int
-    known: float
-    changed: float
-    unlike: bool
-    fullest: int
-
-
-def _guess(found: _Overlap) -> str:
-    if found.unlike:
-        return (
-            "the rows of one id have nothing in common, so it starts anew in each file. Leave "
-            "[problem] id_column out, or bring an id that lasts"
-        )
-    if found.known >= FULL_EXPORT:
-        return (
-            'a full export? Set [data] arrival = "snapshot" if the newest file is the whole table, '
-            'or "merge" if rows of older files that it does not have still count'
-        )
-    return (
-        'rows that were updated? Set [data] arrival = "merge", so that the newest of an id counts'
-    )
-
-
-def _compare_ids(files: Files, ids: Series, rows: IntArray, place: int) -> _Overlap | None:
+def compare_ids(files: Files, ids: Series, rows: IntArray, place: int) -> Overlap | None:
+    """Compare the ids of a file with those of the files before it, the newest row of each."""
     mine = np.flatnonzero((files.files == place) & ids.notna().to_numpy())
     before = np.flatnonzero((files.files < place) & ids.notna().to_numpy())
     if not len(mine) or not len(before):
@@ -193,21 +147,24 @@ def _compare_ids(files: Files, ids: Series, rows: IntArray, place: int) -> _Over
     now, then = first[known], found[known].astype(np.intp)
     changed = rows[now] != rows[then]
     same = files.files[then]
-    return _Overlap(
+    fullest = int(np.bincount(same).argmax()) if len(same) else place - 1
+    return Overlap(
+        name=files.names[place],
+        other=files.names[fullest],
         ids=len(first),
-        both=int(changed.sum()),
-        known=float(known.mean()),
-        changed=float(changed.sum() / len(first)),
+        known=int(known.sum()),
+        changed=int(changed.sum()),
         unlike=_are_unlike(files.table, ids, now[changed], then[changed]),
-        fullest=int(np.bincount(same).argmax()) if len(same) else place - 1,
     )
 
 
 def _are_unlike(table: pd.DataFrame, ids: Series, now: IntArray, then: IntArray) -> bool:
     """Say whether two rows of one id have no more equal cells than two rows taken at random."""
-    if len(now) < 10 * MIN_IDS:
+    if len(now) < MIN_PAIRS:
         return False
-    now, then = now[:5000], then[:5000]
+    # Not the order of the table: in one that is sorted, rows at a fixed distance are alike.
+    drawn = np.random.default_rng(0).permutation(len(now))[:5000]
+    now, then = now[drawn], then[drawn]
     equal = chance = cells = 0.0
     for name in table.columns:
         if name == ids.name:
@@ -217,10 +174,11 @@ def _are_unlike(table: pd.DataFrame, ids: Series, now: IntArray, then: IntArray)
         equal += float((left == right).mean())
         chance += float((left == np.roll(right, len(right) // 2)).mean())
         cells += 1.0
-    return equal <= chance + 0.1 * max(cells - chance, 0.0)
+    return are_unlike(equal=equal, chance=chance, cells=cells)
 
 
-def _read_ids(table: pd.DataFrame, id_column: str | None) -> "Series | None":
+def read_ids(table: pd.DataFrame, id_column: str | None) -> "Series | None":
+    """Give the ids as text, None where a row has none; None for a table without the column."""
     if id_column is None or id_column not in table.columns:
         return None
     values = table[id_column]
@@ -228,7 +186,7 @@ def _read_ids(table: pd.DataFrame, id_column: str | None) -> "Series | None":
     return pd.Series(texts, name=id_column)
 
 
-def _hash_table(table: pd.DataFrame) -> IntArray:
+def hash_table(table: pd.DataFrame) -> IntArray:
     """Hash every row over all its columns."""
     if not len(table.columns):
         return np.zeros(len(table), dtype=np.uint64).astype(np.intp)
@@ -236,7 +194,7 @@ def _hash_table(table: pd.DataFrame) -> IntArray:
     return pd.util.hash_pandas_object(plain, index=False).to_numpy().view(np.int64)
 
 
-def _by_snapshot(files: Files) -> Files:
+def by_snapshot(files: Files) -> Files:
     """Take the files of one snapshot for one, in the order of their newest parts."""
     labels = files.snapshots or files.names
     newest = {label: place for place, label in enumerate(labels)}

@@ -1,7 +1,7 @@
 """The checked table of a job, as every later step sees it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from core.contract import Contract
 from training.arrays import BoolArray, FloatArray, IntArray
-from training.data.columns import Series
+from training.data.entities import Codes, name_entities
 from training.data.inspection import resolve_contract
-from training.data.sources import read_sources
+from training.data.sources import Sources, read_sources
 from training.data.splits import By, place_entities
 from training.data.tables import check_table, encode_table, encode_target
 from training.jobs import Job
@@ -26,7 +26,8 @@ class Data:
     """The checked table and everything that is read off it, one entry a row.
 
     `origins` has the place of a row's file among `inputs`, beyond them for labelled rows; `beside`
-    the columns that the contract does not know, as they were read.
+    the columns that the contract does not know, as they were read. `groups` and `ids` are codes of
+    entities, `entity_files` what the bundle keeps of them.
     """
 
     contract: Contract
@@ -35,13 +36,14 @@ class Data:
     labels: FloatArray | None
     positions: FloatArray
     times: FloatArray | None
-    groups: NDArray[Any] | None
+    groups: Codes | None
     fresh: BoolArray
     quality: Mapping[str, Any]
     inputs: tuple[Mapping[str, Any], ...]
     origins: IntArray
     beside: pd.DataFrame
-    ids: NDArray[Any] | None
+    ids: Codes | None
+    entity_files: Mapping[str, bytes] = field(repr=False)
 
     @property
     def strata(self) -> IntArray | None:
@@ -94,6 +96,14 @@ def read_data(job: Job, log: Log) -> Data:
         f"read {len(table)} rows ({int(fresh.sum())} of them fresh), "
         f"{len(contract.columns)} columns, task {contract.task}"
     )
+    named = name_entities(
+        job,
+        contract,
+        groups=_take_texts(sources, contract.group_column, checked.positions),
+        ids=_take_texts(sources, contract.id_column, checked.positions),
+        hashes=None if sources.entities is None else sources.entities[checked.positions],
+        log=log,
+    )
     return Data(
         contract=contract,
         frame=table,
@@ -101,13 +111,14 @@ def read_data(job: Job, log: Log) -> Data:
         labels=labels,
         positions=checked.positions.astype(np.float64),
         times=_read_times(table, contract),
-        groups=_read_groups(table, contract),
+        groups=named.groups,
         fresh=fresh,
         quality={**checked.quality, "unread": [str(what) for what in sources.unread]},
         inputs=sources.files,
         origins=whose,
         beside=_take_beside(frame, checked.positions, contract),
-        ids=_read_ids(table, contract),
+        ids=named.ids,
+        entity_files=named.files,
     )
 
 
@@ -129,21 +140,8 @@ def _read_times(table: pd.DataFrame, contract: Contract) -> FloatArray | None:
     return values.to_numpy(dtype=np.float64)
 
 
-def _read_groups(table: pd.DataFrame, contract: Contract) -> NDArray[Any] | None:
-    if contract.group_column is None or contract.group_column not in table.columns:
+def _take_texts(sources: Sources, column: str | None, rows: IntArray) -> NDArray[Any] | None:
+    """Take the texts of a column that names entities, as the files have them."""
+    if column is None or column not in sources.table.columns:
         return None
-    return _names(table[contract.group_column])
-
-
-def _read_ids(table: pd.DataFrame, contract: Contract) -> NDArray[Any] | None:
-    if contract.id_column is None or contract.id_column not in table.columns:
-        return None
-    return _names(table[contract.id_column])
-
-
-def _names(values: Series) -> NDArray[Any]:
-    names: NDArray[Any] = values.astype(str).to_numpy(dtype=object)
-    lone = values.isna().to_numpy()
-    # A row without a name is one of its own.
-    names[lone] = [f"row {i}" for i in np.flatnonzero(lone)]
-    return names
+    return sources.spell(column)[rows]

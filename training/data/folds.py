@@ -26,14 +26,15 @@ def fold_rows(job: Job, data: Data, rows: IntArray) -> Folds:
     folds = FOLDS
     if data.strata is not None:
         folds = max(2, min(FOLDS, int(np.bincount(data.strata[rows]).min())))
+    places = data.entities(strategy, job.settings.split.seed)[rows]
     made = make_folds(
         len(rows),
         folds=folds,
         seed=job.settings.split.seed,
         strata=None if data.strata is None else data.strata[rows],
         order=None if order is None else order[rows],
-        groups=data.groups[rows] if strategy == "group" and data.groups is not None else None,
-        places=data.entities(strategy, job.settings.split.seed)[rows],
+        groups=places if strategy == "group" and data.groups is not None else None,
+        places=places,
     )
     if len(rows) <= MANY_ROWS:
         return made

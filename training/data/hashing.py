@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from training.arrays import FloatArray
+from training.arrays import BoolArray, FloatArray
 
 _SMALLEST_NAN = np.uint64(0x7FF8000000000000)
+NAMELESS = np.uint64(0)
+"""The code of no text: a row without an entity of its own."""
 
 
 def hash_rows(matrix: FloatArray, seed: int) -> FloatArray:
@@ -23,13 +25,47 @@ def hash_rows(matrix: FloatArray, seed: int) -> FloatArray:
 
 
 def hash_values(values: Sequence[object] | NDArray[Any], seed: int) -> FloatArray:
-    """Place each value in [0, 1) by a hash of its text; equal values land together."""
+    """Place each value in [0, 1) by a hash of its text; equal values land together.
+
+    An array of uint64 holds the codes of texts already.
+    """
+    if isinstance(values, np.ndarray) and values.dtype == np.uint64:
+        return _to_unit(_mix(values + np.uint64(seed)))
     texts = np.asarray([str(value) for value in values], dtype=object)
     unique, inverse = np.unique(texts, return_inverse=True)
-    codes = np.asarray([zlib.crc32(text.encode()) for text in unique], dtype=np.uint64)
-    lengths = np.asarray([len(text) for text in unique], dtype=np.uint64)
-    state = _mix(codes + (lengths << np.uint64(32)) + np.uint64(seed))
-    return _to_unit(state)[inverse]
+    return _to_unit(_mix(code_texts(unique) + np.uint64(seed)))[inverse]
+
+
+def code_texts(texts: Sequence[str] | NDArray[Any]) -> NDArray[np.uint64]:
+    """Code texts by their CRC-32 and length, which is all that places them."""
+    sums = [zlib.crc32(text.encode("utf-8", "surrogatepass")) for text in texts]
+    lengths = np.asarray([len(text) for text in texts], dtype=np.uint64)
+    return np.asarray(sums, dtype=np.uint64) + (lengths << np.uint64(32))
+
+
+def code_longer(codes: NDArray[np.uint64], end: str) -> NDArray[np.uint64]:
+    """Give the codes of the same texts with `end` behind them (CRC-32 goes on from a checksum)."""
+    unique, inverse = np.unique(codes, return_inverse=True)
+    sums = [zlib.crc32(end.encode(), int(code) & 0xFFFFFFFF) for code in unique.tolist()]
+    lengths = (unique >> np.uint64(32)) + np.uint64(len(end))
+    longer: NDArray[np.uint64] = np.asarray(sums, dtype=np.uint64) + (lengths << np.uint64(32))
+    return longer[inverse]
+
+
+def place_named(names: NDArray[Any], matrix: FloatArray, seed: int) -> FloatArray:
+    """Place rows by their names; one without a name by a hash of what it holds."""
+    places = hash_values(names, seed)
+    lone = find_nameless(names)
+    if lone.any():
+        places[lone] = hash_rows(matrix[lone], seed)
+    return places
+
+
+def find_nameless(names: NDArray[Any]) -> BoolArray:
+    """Mark the rows that name no entity."""
+    if names.dtype != np.uint64:
+        return np.zeros(len(names), dtype=bool)
+    return np.asarray(names == NAMELESS, dtype=bool)
 
 
 def place_rows(matrix: FloatArray, seed: int, *, apart: bool) -> FloatArray:

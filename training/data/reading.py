@@ -23,10 +23,9 @@ from core.contract import (
 )
 from core.contract.cells import BLANKS, MISSING, MISSING_AMONG_NUMBERS
 from core.data_objects import DataObject, recognise
+from core.delimited import find_separator
 from core.errors import DataError
 from training.arrays import FloatArray, IntArray
-
-SEPARATORS = (",", ";", "\t", "|")
 
 _CODE = r"^0\d"  # 007 is a code, not the number 7
 _LONG_CODE = r"^[+-]?\d{16,}$"
@@ -217,24 +216,6 @@ def _is_binary(head: bytes) -> bool:
 def _has_c1(content: bytes) -> bool:
     """Say whether bytes are in use that Windows-1252 leaves undefined."""
     return any(byte in content for byte in (b"\x81", b"\x8d", b"\x8f", b"\x90", b"\x9d"))
-
-
-def find_separator(text: str) -> str:
-    """Find the separator that splits the first lines most evenly; a comma for a single column."""
-    sample = text[: text.rfind("\n") + 1] or text
-    best, best_score = ",", (0.0, 0)
-    for candidate in SEPARATORS:
-        try:
-            rows = csv.reader(io.StringIO(sample, newline=""), delimiter=candidate)
-            widths = [len(row) for row, _ in zip(rows, range(200), strict=False) if row]
-        except csv.Error:
-            continue
-        if not widths or widths[0] < 2:
-            continue
-        score = (sum(width == widths[0] for width in widths) / len(widths), widths[0])
-        if score > best_score:
-            best, best_score = candidate, score
-    return best
 
 
 def _read_csv(path: Path, text: bytes, separator: str, columns: Sequence[str]) -> pa.Table:

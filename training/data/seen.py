@@ -15,16 +15,23 @@ from training.data.splits import By
 
 SEED = 0
 MAX_ENTITIES = 1_000_000  # 8 bytes each
-_KINDS: tuple[By, ...] = ("group", "id", "row", "case")
+# The first two are of a release that placed a row without a name by its position.
+_KINDS: tuple[By, ...] = ("group", "id", "row", "case", "group", "id")
+_NUMBERS: dict[By, int] = {"group": 4, "id": 5, "row": 2, "case": 3}
 
 
 @dataclass(frozen=True)
 class Seen:
-    """Places in [0, 1) of the entities trained on, in order; `bound` is where the record ends."""
+    """Places in [0, 1) of the entities trained on, in order; `bound` is where the record ends.
+
+    `earlier` marks the record of a release that spelled whole numbers as 17.0 where a column had
+    gaps, and placed rows without a name by their position.
+    """
 
     by: By
     bound: float
     places: FloatArray
+    earlier: bool = False
 
     @classmethod
     def of(cls, places: FloatArray, by: By) -> "Seen":
@@ -44,7 +51,7 @@ class Seen:
 
     def to_bytes(self) -> bytes:
         """Write the kind's number, the bound and the places as little-endian float64."""
-        head = np.asarray([_KINDS.index(self.by), self.bound], dtype="<f8")
+        head = np.asarray([_NUMBERS[self.by], self.bound], dtype="<f8")
         return head.tobytes() + self.places.astype("<f8").tobytes()
 
     @classmethod
@@ -55,4 +62,5 @@ class Seen:
         values = np.frombuffer(content, dtype="<f8").astype(np.float64)
         if values[0] not in range(len(_KINDS)):
             raise BundleError("seen.bin names a kind of entity that this version does not know")
-        return cls(_KINDS[int(values[0])], float(values[1]), values[2:])
+        kind = int(values[0])
+        return cls(_KINDS[kind], float(values[1]), values[2:], kind < _KINDS.index("row"))

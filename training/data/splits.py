@@ -1,7 +1,8 @@
 """Splits that do not leak: the holdout by strata, time or group.
 
 Membership comes from a hash of the row's entity, not from its position: of its group where the
-split is by group, else of its id, else of its encoded vector. The entities with the lowest hashes
+split is by group, else of its id, else of its encoded vector (`training.data.entities` says which
+entity a row is of, and why it stays so). The entities with the lowest hashes
 are held out. The cut is kept in the bundle and the next job takes it over, so that an entity stays
 on one side for ever: in the holdout, in the folds (`training.data.folds`), in the comparison with
 the champion.
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 
 from core.errors import TrainingError
 from training.arrays import BoolArray, FloatArray, IntArray
-from training.data.hashing import hash_rows, hash_values, place_rows
+from training.data.hashing import find_nameless, hash_rows, hash_values, place_named, place_rows
 from training.doubts.copies import are_copies
 
 Strategy = Literal["random", "time", "order", "group"]
@@ -53,15 +54,15 @@ def split_rows(
     """Split into training and holdout rows.
 
     `strata` are class indices (random only); `times` are seconds (strategy "order": the positions
-    of the rows), `groups` and `ids` any values, `labels` the target; each has one entry a row.
-    `inherited` is the record of the champion's split, whose cut is kept where it fits. Raises
-    TrainingError if a side would be too small to mean anything.
+    of the rows), `groups` and `ids` codes of entities or any values, `labels` the target; each has
+    one entry a row. `inherited` is the record of the champion's split, whose cut is kept where it
+    fits. Raises TrainingError if a side would be too small to mean anything.
     """
     n = len(matrix)
     if strategy in ("time", "order"):
         split = _split_by_time(strategy, holdout, times)
     elif strategy == "group":
-        split = _split_by_group(n, holdout, seed, groups, inherited or {})
+        split = _split_by_group(matrix, holdout, seed, groups, inherited or {})
     else:
         places, by = place_entities(matrix, seed, ids=ids, labels=labels)
         split = _split_at_random(places, by, holdout, seed, strata, inherited or {})
@@ -88,9 +89,9 @@ def place_entities(
     noise has it: then each is a case of its own.
     """
     if groups is not None:
-        return hash_values(groups, seed), "group"
+        return place_named(groups, matrix, seed), "group"
     if ids is not None:
-        return hash_values(ids, seed), "id"
+        return place_named(ids, matrix, seed), "id"
     together = hash_rows(matrix, seed)
     if len(np.unique(together)) < 0.5 * len(matrix) and not are_copies(together, labels):
         return place_rows(matrix, seed, apart=True), "case"
@@ -109,7 +110,8 @@ def unseen_by(
     """Say which rows the model whose split `record` is given cannot have been trained on.
 
     `matrix` is encoded by that model's own contract. Rows that arrived after its training are
-    judged by the same cut, which leaves out some that it never saw but none that it did.
+    judged by the same cut, which leaves out some that it never saw but none that it did. Where rows
+    go by group or id, one without is not known to be unseen.
     """
     strategy, seed = record["strategy"], int(record["seed"])
     if strategy in ("time", "order"):
@@ -117,12 +119,13 @@ def unseen_by(
     if strategy == "group":
         if groups is None:
             return np.zeros(len(matrix), dtype=bool)
-        return hash_values(groups, seed) < float(record["cut"])
+        held = hash_values(groups, seed) < float(record["cut"])
+        return held & ~find_nameless(groups)
     by = record.get("by") or ("case" if record.get("duplicates") == "apart" else "row")
     if by == "id":
         if ids is None:
             return np.zeros(len(matrix), dtype=bool)
-        places = hash_values(ids, seed)
+        places = np.where(find_nameless(ids), np.inf, hash_values(ids, seed))
     else:
         places = place_rows(matrix, seed, apart=by == "case")
     cuts = np.asarray(record["cuts"], dtype=np.float64)
@@ -159,7 +162,7 @@ def _split_at_random(
         cuts = _cut_strata(places, which, holdout)
     held = places < np.asarray(cuts)[which]
     units = np.arange(n)
-    if by == "row":
+    if by == "row" or (by == "id" and len(np.unique(places)) < n):
         units = np.unique(places, return_inverse=True)[1].astype(np.intp)
     return Split(np.flatnonzero(~held), np.flatnonzero(held), units, {**record, "cuts": cuts})
 
@@ -233,7 +236,7 @@ def _split_by_time(strategy: Strategy, holdout: float, times: FloatArray | None)
 
 
 def _split_by_group(
-    n: int,
+    matrix: FloatArray,
     holdout: float,
     seed: int,
     groups: NDArray[Any] | None,
@@ -244,7 +247,7 @@ def _split_by_group(
             'split strategy "group" needs a group column: set [problem] group_column, '
             'or use [split] strategy = "random"'
         )
-    places = hash_values(groups, seed)
+    places = place_named(groups, matrix, seed)
     distinct, inverse, sizes = np.unique(places, return_inverse=True, return_counts=True)
     if len(distinct) < 4:
         raise TrainingError(
@@ -252,7 +255,9 @@ def _split_by_group(
             'use another column or [split] strategy = "random"'
         )
     reached = np.cumsum(sizes)
-    last = int(np.argmin(np.abs(reached - holdout * n)[:-1]))  # groups whose rows come closest
+    last = int(
+        np.argmin(np.abs(reached - holdout * len(matrix))[:-1])
+    )  # groups whose rows come closest
     record = {"strategy": "group", "seed": seed, "holdout": holdout, "by": "group"}
     cut = float(distinct[last + 1])
     if all(inherited.get(name) == value for name, value in record.items()):

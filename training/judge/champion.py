@@ -12,7 +12,7 @@ from core.bundle import Bundle
 from core.contract import Contract
 from core.engine import load_engine, read_header
 from training.arrays import Answer, BoolArray, FloatArray, IntArray
-from training.data import seen
+from training.data import hashing, seen
 from training.data.dataset import Data
 from training.data.seen import Seen
 from training.data.splits import Split, unseen_by
@@ -110,7 +110,12 @@ def find_unseen(champion: Champion, data: Data, split: Split) -> BoolArray:
     if champion.seen is not None:
         places, by = data.place_in(matrix, strategy, seen.SEED)
         if by == champion.seen.by:
-            return champion.seen.excludes(places)
+            unseen = champion.seen.excludes(places)
+            entities = data.groups if by == "group" else data.ids
+            if champion.seen.earlier and entities is not None:
+                other = hashing.hash_values(hashing.code_longer(entities, ".0"), seen.SEED)
+                unseen &= champion.seen.excludes(other) & ~hashing.find_nameless(entities)
+            return unseen
     strata = data.strata
     if strata is not None and champion.contract.classes != data.contract.classes:
         names = champion.contract.classes

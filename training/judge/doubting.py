@@ -26,6 +26,7 @@ from training.doubts.doubt import sample_rows
 from training.doubts.knowers import find_knowers
 from training.doubts.order import doubt_moment, find_moment, find_order, find_windows
 from training.doubts.owners import doubt_joint_owner, find_joint_owner, find_owners
+from training.doubts.refuted import find_refuted
 from training.fit.estimators import fit_rows, reference_outputs
 from training.fit.model import Model
 from training.fit.selection import Chosen, list_candidates
@@ -83,6 +84,7 @@ def find_doubts(
     if not copies and not any(doubt.name.startswith("owner:") for doubt in doubts):
         doubts += _doubt_joint_owner(job, data, split, chosen, inputs, log)
     doubts += _doubt_gain(job, evaluated, compared)
+    doubts += _doubt_refuted(job, evaluated)
     return doubts
 
 
@@ -239,6 +241,18 @@ def _row_losses(data: Data, rows: IntArray, outputs: FloatArray) -> FloatArray:
         return np.square(outputs[:, 0] - labels)
     given = outputs[np.arange(len(rows)), labels.astype(np.intp)]
     return -np.log(np.clip(given, 1e-6, 1.0))
+
+
+def _doubt_refuted(job: Job, evaluated: Evaluated) -> Iterator[Doubt]:
+    """Doubt a claim beyond what service showed, where labels have refuted the one before."""
+    refuted = job.plan.get("refuted")
+    metric = str(refuted["metric"]) if refuted else ""
+    better = METRICS[job.settings.problem.task]
+    if metric in better and metric in evaluated.metrics:
+        claimed = evaluated.metrics[metric].to_dict()
+        doubt = find_refuted(refuted, metric, claimed, better[metric])
+        if doubt is not None:
+            yield doubt
 
 
 def _doubt_gain(job: Job, evaluated: Evaluated, compared: Compared) -> Iterator[Doubt]:

@@ -4,8 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from core.arrival import natural_order
 from core.errors import DataError
-from training.data.arrival import Arrived, Files, combine, drop_known, natural_order
+from training.data.arrival import Arrived, Files, combine, drop_known
 
 
 def customers(rows: int = 200, first: int = 0, seed: int = 0) -> pd.DataFrame:
