@@ -61,11 +61,19 @@ def start(desk: Path, *options: str) -> Iterator[tuple[subprocess.Popen[str], st
 
 
 @pytest.fixture
-def doubtful(desk: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def doubtful(
+    desk: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """Start the cloud of a project with a column that knows the target."""
     (desk / "project.toml").unlink()
     write_project(desk, make_customers(700, 1, "age"), PROBLEMS["binary"])
-    yield from start(desk)
+    # Synthesised here: the reader's app.py is a link, and finds the project beside its target.
+    context = ("-c", "stage=local", "-c", f"project={desk / 'project.toml'}")
+    out = str(tmp_path_factory.mktemp("doubtful") / "cdk.out")
+    subprocess.run(
+        ["node_modules/.bin/cdk", "synth", "--quiet", *context, "-o", out], cwd=ROOT, check=True
+    )
+    yield from start(desk, "--assembly", out)
 
 
 def find_call(printed: str) -> str:
