@@ -116,7 +116,7 @@ def test_a_service_better_than_the_claim_is_no_alarm() -> None:
         "metric": "accuracy",
         "metrics": {"accuracy": {"value": 0.7, "low": 0.66, "high": 0.74}},
     }
-    make_bundle(world.store, "alpha", **{"evaluation.json": json.dumps(evaluation).encode()})
+    make_bundle(world.store, "alpha", 0, **{"evaluation.json": json.dumps(evaluation).encode()})
     live(world, range(2), right=0.99)
     assert told(world) == []
     assert world.state["quality"]["alpha"]["low"] > 0.74
@@ -295,7 +295,7 @@ def test_of_a_long_term_the_first_the_last_and_a_sample_between_are_kept() -> No
     assert len(kept) == FIRST + BETWEEN + LATEST
     assert kept[:FIRST] == rows[:FIRST]
     assert kept[-LATEST:] == rows[-LATEST:]
-    between = [row.label for row in kept[FIRST:-LATEST]]
+    between = [float(row.label) for row in kept[FIRST:-LATEST]]
     assert between == sorted(between)
     assert np.mean(between) == pytest.approx(8000, abs=400)  # of 1,000 to 15,000, evenly
     assert keep(range(20_000), 7_000) == kept

@@ -250,6 +250,10 @@ def test_a_run_is_told_of_a_claim_that_labels_have_refuted(world: World) -> None
     assert told() == claim
     world.objects["monitor/claim.json"] = json.dumps({**claim, "refuted": False}).encode()
     assert told() is None
+    for damaged in (b"{", b"[]x", b"[1]", b'{"format": 1}'):
+        world.objects["monitor/claim.json"] = damaged
+        with pytest.raises(StorageError, match="restore an earlier version of it, or delete it"):
+            told()
 
 
 def test_too_long_a_name_is_an_error(world: World) -> None:

@@ -65,27 +65,30 @@ def check_table(frame: pd.DataFrame, contract: Contract) -> CheckedTable:
     supervised = contract.target is not None and contract.task not in ("anomaly", "clustering")
     needed = (*contract.column_names, *((contract.target,) if supervised else ()))
     _check_presence(frame, [name for name in needed if name is not None], problems)
-    present = [column for column in contract.columns if column.name in frame.columns]
-    cleaned: dict[str, Any] = {
-        column.name: coerce_column(frame[column.name], column, problems) for column in present
-    }
     labelled = np.ones(len(frame), dtype=bool)
+    labels: NDArray[Any] | None = None
     if contract.target is not None and contract.target in frame.columns:
         labels = _coerce_target(frame[contract.target], contract, problems)
-        cleaned[contract.target] = labels
         if supervised:
             labelled = ~pd.isna(labels)
+    # A row without a target is not learned from, so its other cells may hold anything.
+    kept = frame if labelled.all() else frame[labelled]
+    cleaned: dict[str, Any] = {
+        column.name: coerce_column(kept[column.name], column, problems)
+        for column in contract.columns
+        if column.name in frame.columns
+    }
+    if labels is not None:
+        cleaned[str(contract.target)] = labels[labelled]
     if problems.found:
         raise DataError("the table does not fit the contract", problems.found)
     for role in (contract.time_column, contract.group_column, contract.id_column):
         if role is not None and role in frame.columns and role not in cleaned:
             is_time = role == contract.time_column
-            cleaned[role] = order_values(frame[role]) if is_time else frame[role].to_numpy()
+            cleaned[role] = order_values(kept[role]) if is_time else kept[role].to_numpy()
     if not labelled.any():
         raise DataError(f"no row has a value of the target {contract.target!r}")
-    table = pd.DataFrame(cleaned, index=pd.RangeIndex(len(frame)))
-    if not labelled.all():
-        table = table[labelled].reset_index(drop=True)
+    table = pd.DataFrame(cleaned, index=pd.RangeIndex(len(kept)))
     quality = _measure_quality(frame, table, contract, labelled)
     return CheckedTable(table, np.flatnonzero(labelled), quality)
 

@@ -229,3 +229,16 @@ def test_a_contract_of_the_wrong_task_refuses_labels() -> None:
         encode_target(pd.DataFrame({"y": ["a", None]}), contract)
     with pytest.raises(ContractError):
         contract.parse_label("c")
+
+
+def test_rows_without_a_target_are_not_held_to_the_contract() -> None:
+    """They are not learned from: a gap or an odd value in them stops nothing, as in `ops init`."""
+    contract = Contract("regression", (Column("x", "number"), Column("c", "category")), target="y")
+    frame = pd.DataFrame(
+        {"x": [1.0, None, 3.0, 4.0], "c": ["a", None, "b", "a"], "y": [1.0, None, 2.0, 5.0]}
+    )
+    checked = check_table(frame, contract)
+    assert checked.frame["x"].tolist() == [1.0, 3.0, 4.0]
+    assert checked.positions.tolist() == [0, 2, 3]
+    with pytest.raises(DataError, match="x"):
+        check_table(frame.assign(y=[1.0, 2.0, 3.0, 4.0]), contract)
