@@ -121,7 +121,7 @@ class _Year:
     ) -> None:
         self.calendar, self.seed, self.folder, self.random = calendar, seed, folder, random
         self.parts: list[pd.DataFrame] = []
-        self.disagreements = 0
+        self.disagreements = self.began_on = 0
         self.doubts: list[Figures] = []
         self.stopped: list[Figures] = []
 
@@ -134,37 +134,29 @@ class _Year:
         self.project.deliver(first, first.name)
         at_the_end = calendar.draw(FRESH, np.random.default_rng([self.seed, 1]), calendar.days)
         self.fresh = write_file(at_the_end, self.folder / "fresh.csv")
-        run = self.project.train(None)
-        if run.bundle is None or not run.live:
-            return {**self._head(), "failed": f"the first model does not go live: {run.reason}"}
-        live = _Live(run.bundle, self._losses(run.bundle))
-        original, promotions = live, list[Figures]()
-        worst = 0.0
-        for day in range(1, calendar.days + 1):
-            self._deliver_day(day)
+        original: _Live | None = None
+        live: _Live | None = None
+        promotions: list[Figures] = []
+        for day in range(calendar.days + 1):
+            if day:
+                self._deliver_day(day)
             promoted = self._look(day, live)
             if promoted is None:
                 continue
             taken = _Live(promoted, self._losses(promoted))
-            gap = taken.losses - original.losses
-            error = float(gap.std()) / math.sqrt(len(gap))
-            step = taken.losses - live.losses
-            promotions.append(
-                {
-                    "day": day,
-                    "log_loss": round(float(taken.losses.mean()), 5),
-                    "against_last": round(float(step.mean()), 5),
-                    "against_first": round(float(gap.mean()), 5),
-                    "worse_than_first": bool(gap.mean() > 2.0 * error),
-                    "truly_better": bool(step.mean() < 0),
-                }
-            )
-            worst = max(worst, float(gap.mean()) / error if error else 0.0)
+            if original is None or live is None:
+                self.began_on, original, live = day, taken, taken
+                continue
+            promotions.append({"day": day, **_compare(taken, live, original)})
             live = taken
             if calendar.appears and day >= calendar.appears:
                 break
+        if original is None or live is None:
+            return {**self._head(), "failed": "no model went live in all these days"}
+        worst = max((entry["errors_against_first"] for entry in promotions), default=0.0)
         return {
             **self._head(),
+            "began_on_day": self.began_on,
             "first_log_loss": round(float(original.losses.mean()), 5),
             "last_log_loss": round(float(live.losses.mean()), 5),
             "promotions": promotions,
@@ -172,7 +164,7 @@ class _Year:
             if calendar.appears and promotions and promotions[-1]["day"] >= calendar.appears
             else None,
             "promoted_by_luck": sum(not entry["truly_better"] for entry in promotions),
-            "worst_against_first_in_errors": round(worst, 2),
+            "worst_against_first_in_errors": worst,
             "disagreements_with_whole_job": self.disagreements,
             "doubted": self.doubts,
             "stopped": self.stopped,
@@ -205,15 +197,16 @@ class _Year:
         if self.calendar.hidden and day == self.calendar.appears:
             self.project.change(self._settings())
 
-    def _look(self, day: int, live: _Live) -> Path | None:
+    def _look(self, day: int, live: _Live | None) -> Path | None:
         """Run the day; gives the bundle that goes live, if one does."""
-        job = self.project.job(live.bundle)
+        champion = None if live is None else live.bundle
+        job = self.project.job(champion)
         with silenced():
             compared = Judged.of(job).compare()
         promote = compared.decision.promote
         if not promote and day % CHECKED_EVERY:
             return None
-        run = self.project.train(live.bundle)
+        run = self.project.train(champion)
         if run.bundle is None:
             self.stopped.append({"day": day, "reason": run.refused})
             return None
@@ -224,6 +217,21 @@ class _Year:
 
     def _losses(self, bundle: Path) -> FloatArray:
         return ask_bundle(bundle, self.fresh).losses()
+
+
+def _compare(taken: _Live, last: _Live, first: _Live) -> Figures:
+    """Compare a model that went live with the one before it, and with the first."""
+    gap, step = taken.losses - first.losses, taken.losses - last.losses
+    error = float(gap.std()) / math.sqrt(len(gap))
+    errors = float(gap.mean()) / error if error else 0.0
+    return {
+        "log_loss": round(float(taken.losses.mean()), 5),
+        "against_last": round(float(step.mean()), 5),
+        "against_first": round(float(gap.mean()), 5),
+        "errors_against_first": round(errors, 2),
+        "worse_than_first": errors > 2.0,
+        "truly_better": bool(step.mean() < 0),
+    }
 
 
 def summarise_years(years: Sequence[Figures]) -> Figures:
