@@ -12,22 +12,26 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-# What each kind is about, as a name shows it; "" where there is only one such doubt about a run.
-DOUBT_KINDS: dict[str, str] = {
-    "alone": "COLUMN",
-    "presence": "COLUMN",
-    "mean": "COLUMN",
-    "sum": "COLUMN,COLUMN",
-    "product": "COLUMN,COLUMN",
-    "files": "",
-    "owner": "COLUMN",
-    "near-copies": "",
-    "drawn-again": "CLASS",
-    "order": "",
-    "shrunk": "",
-    "not-compared": "",
-    "too-good": "",
-    "carries": "COLUMN",
+# What each kind may be about, as its names show it; "" where a name is the kind alone.
+DOUBT_KINDS: dict[str, tuple[str, ...]] = {
+    "alone": ("COLUMN",),
+    "presence": ("COLUMN",),
+    "value": ("COLUMN",),
+    "mean": ("COLUMN",),
+    "sum": ("COLUMN,COLUMN",),
+    "product": ("COLUMN,COLUMN",),
+    "together": ("COLUMN,COLUMN",),
+    "window": ("COLUMN",),
+    "files": ("",),
+    "owner": ("COLUMN", "COLUMN+COLUMN"),
+    "near-copies": ("",),
+    "drawn-again": ("CLASS",),
+    "order": ("", "COLUMN"),
+    "shrunk": ("",),
+    "not-compared": ("",),
+    "too-good": ("",),
+    "carries": ("COLUMN",),
+    "refuted": ("RUN",),
 }
 
 
@@ -67,16 +71,18 @@ def find_unknown_doubts(names: Iterable[str]) -> Iterator[str]:
     """Say of each name that no doubt can have why that is, and what to write."""
     for name in names:
         kind, colon, about = name.partition(":")
-        if kind not in DOUBT_KINDS:
+        forms = _list_forms(kind)
+        if not forms:
             close = difflib.get_close_matches(kind, list(DOUBT_KINDS), n=1)
-            meant = f"; did you mean {_form(close[0])!r}?" if close else "."
-            known = ", ".join(_form(other) for other in DOUBT_KINDS)
+            meant = f"; did you mean {_list_forms(close[0])[0]!r}?" if close else "."
+            known = ", ".join(form for other in DOUBT_KINDS for form in _list_forms(other))
             yield f"no doubt is called {name!r}{meant} The names are {known}"
-        elif DOUBT_KINDS[kind] and not about:
-            yield f"{name!r} does not say about what; write {_form(kind)!r}, as the report has it"
-        elif colon and not DOUBT_KINDS[kind]:
+        elif not about and (colon or kind not in forms):
+            written = " or ".join(map(repr, forms))
+            yield f"{name!r} does not say about what; write {written}, as the report has it"
+        elif about and forms == [kind]:
             yield f"{name!r} is about the whole table; write {kind!r}"
 
 
-def _form(kind: str) -> str:
-    return f"{kind}:{DOUBT_KINDS[kind]}" if DOUBT_KINDS[kind] else kind
+def _list_forms(kind: str) -> list[str]:
+    return [f"{kind}:{about}" if about else kind for about in DOUBT_KINDS.get(kind, ())]

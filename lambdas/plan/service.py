@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 from core.arrival import Arrival
+from core.errors import StorageError
 from core.id_samples import Table
 from lambdas.plan.holding import find_hold
 from lambdas.plan.memory import Memory, Note
@@ -372,8 +373,14 @@ def _prepare(
 def _refuted_claim(storage: Storage) -> dict[str, Any] | None:
     """Return the newest claim that labels have judged, if they have refuted it."""
     raw = storage.read(CLAIM)
-    found = None if raw is None else json.loads(raw)
-    return found if found and found["refuted"] else None
+    try:
+        found = json.loads(raw or b"null")
+        return found if found and found["refuted"] else None
+    except (ValueError, KeyError, TypeError) as error:
+        raise StorageError(
+            f"{CLAIM} is not what the monitor writes: restore an earlier version of it, or delete "
+            "it; the monitor writes it again with the next labels"
+        ) from error
 
 
 def _run_name(request: Request, settings: Settings, fingerprint: str) -> str:

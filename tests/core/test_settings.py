@@ -152,7 +152,9 @@ def test_settings_cannot_be_changed_after_reading() -> None:
         (change("gates.accepted", ["files", ""]), ["[gates] accepted", "''", *DOUBT_KINDS]),
         (change("gates.accepted", ["alone"]), ["[gates] accepted", "'alone:COLUMN'"]),
         (change("gates.accepted", ["mean:"]), ["[gates] accepted", "'mean:COLUMN'"]),
-        (change("gates.accepted", ["order:day"]), ["[gates] accepted", "write 'order'"]),
+        (change("gates.accepted", ["files:day"]), ["[gates] accepted", "write 'files'"]),
+        (change("gates.accepted", ["files:"]), ["[gates] accepted", "write 'files'"]),
+        (change("gates.accepted", ["order:"]), ["[gates] accepted", "'order' or 'order:COLUMN'"]),
         (change("gates.accepted", "order"), ["[gates] accepted", "tuple"]),
         (change("stages.prod.gates.accepted", ["no"]), ["[gates] accepted", "'no'"]),
         (change("training.instance_type", "m5.large"), ["[training] instance_type"]),
@@ -265,7 +267,15 @@ def test_only_what_changes_the_model_changes_the_training_digest() -> None:
 
 def test_doubts_are_accepted_by_name() -> None:
     """A kind that is about the table stands alone; the others say about what, colons included."""
-    names = ["order", "alone:age", "sum:casual,registered", "mean:a:b", "drawn-again:yes"]
+    names = [
+        "order",
+        "order:day",
+        "owner:age+height",
+        "alone:age",
+        "sum:casual,registered",
+        "mean:a:b",
+        "drawn-again:yes",
+    ]
 
     assert read_settings(change("gates.accepted", names)).gates.accepted == tuple(names)
 

@@ -21,6 +21,7 @@ MAY = {
     "predict": {("s3:GetObject", "models/r/model.json"), ("s3:PutObject", "labels/2026/a.jsonl")},
     "plan": {
         ("s3:GetObject", "runs/r/plan.json"),
+        ("s3:GetObject", "monitor/claim.json"),
         ("s3:GetObjectVersion", "data/a.csv"),
         ("s3:GetObjectVersion", "labelled/part-1.csv.gz"),
         ("s3:ListBucketVersions", ""),

@@ -238,6 +238,24 @@ def test_retraining_after_drift_cools_down(world: World) -> None:
     assert world.plan("drift", now=later, force=True).action == "train"
 
 
+def test_a_run_is_told_of_a_claim_that_labels_have_refuted(world: World) -> None:
+    """The plan holds what the monitor wrote of the newest judged claim, if that was refuted."""
+
+    def told() -> Any:
+        return json.loads(world.objects[f"runs/{world.plan(force=True).run}/plan.json"])["refuted"]
+
+    assert told() is None
+    claim = {"format": 1, "run": "shop-dev-1", "refuted": True, "metric": "log_loss"}
+    world.objects["monitor/claim.json"] = json.dumps(claim).encode()
+    assert told() == claim
+    world.objects["monitor/claim.json"] = json.dumps({**claim, "refuted": False}).encode()
+    assert told() is None
+    for damaged in (b"{", b"[]x", b"[1]", b'{"format": 1}'):
+        world.objects["monitor/claim.json"] = damaged
+        with pytest.raises(StorageError, match="restore an earlier version of it, or delete it"):
+            told()
+
+
 def test_too_long_a_name_is_an_error(world: World) -> None:
     """SageMaker allows 63 characters."""
     request = Request(f"{RUNS}:me", NOW, "manual")

@@ -84,6 +84,50 @@ def test_drift_shows_the_newest_verdict_and_the_windows_asked_for(
     assert "neither a time" in capsys.readouterr().err
 
 
+def test_drift_says_why_a_quality_alarm_is_on(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The holdout's promise, the first rows and those since; the JSON has the same sentence."""
+    for hour in range(6):
+        labels = [
+            {"id": name, "value": "yes" if (outputs[1] >= 0.5) == (hour < 3) else "no"}
+            for one in world.serve(hour)
+            for name, _, outputs in one["rows"]
+        ]
+        world.label(labels, f"hour-{hour}", hours=hour)
+        world.run(hour + 1.1)
+    upload(world)
+    assert main(["drift", "--json"]) == 0
+    quality = json.loads(capsys.readouterr().out)["quality"]["alpha"]
+    assert quality["cause"] == "fell"
+    assert quality["sentence"].startswith("It fell: the holdout promised roc_auc 0.95 (0.93 to")
+    assert main(["drift"]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert quality["sentence"] in out
+    assert "first 750: 1.0000 (1.0000 to 1.0000); the 750 since then: 0.0000" in out
+    assert "DROPPED [alpha]" in out
+
+
+def test_drift_shows_the_quality_that_a_release_before_measured(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its record has no first rows and no cause; a metric of one class has no interval."""
+    world.serve(0)
+    world.run(1.1)
+    state = world.state
+    old = {"metric": "roc_auc", "value": 0.5, "low": 0.4, "high": 0.6, "rows": 120}
+    state["quality"] = {
+        "alpha": {**old, "expected": 0.9, "dropped": True, "probability": 0.0},
+        "beta": {**old, "value": None, "low": None, "expected": 0.9, "dropped": False},
+    }
+    world.store.objects["monitor/state.json"] = json.dumps(state).encode()
+    upload(world)
+    assert main(["drift"]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "0.5000 (0.4000 to 0.6000), holdout 0.9000 DROPPED [alpha]" in out
+    assert "120 labelled predictions: cannot be computed, holdout 0.9000 [beta]" in out
+
+
 def test_drift_says_that_a_backlog_is_being_counted(
     world: World, capsys: pytest.CaptureFixture[str]
 ) -> None:

