@@ -29,6 +29,7 @@ class Named(NamedTuple):
 
 HONEST = (
     Named("ISLR", "Default", "default"),
+    Named("ISLR", "OJ", "Purchase"),
     Named("ISLR", "Carseats", "Sales"),
     Named("ISLR", "Hitters", "Salary"),
     Named("ISLR", "Auto", "mpg"),
@@ -166,7 +167,6 @@ LEAKS = (
 
 # Rows of the same people, in which a random split shows what is learned of each.
 PEOPLE = (
-    Named("ISLR", "OJ", "Purchase", (), "consecutive purchases of households"),
     Named("geepack", "ohio", "resp", ("id",), "four years of each child"),
     Named("geepack", "respiratory", "outcome", ("id",), "four visits of each patient"),
     Named("geepack", "dietox", "Weight", ("Pig",), "twelve weeks of each pig"),
