@@ -114,8 +114,8 @@ def _judge(
         least = min(covers)
         if least >= FULL_COVER:
             return "snapshot", (
-                f"each file has {least:.0%} or more of the ids ({name}) of the one before it: full "
-                'exports, the newest is the table; "merge" keeps rows that it lacks'
+                f"each file has at least {least:.0%} of the ids ({name}) of the one before it: "
+                'full exports, the newest is the table; "merge" keeps rows that it lacks'
             )
     if again:
         most = max(again, key=lambda overlap: overlap.changed_share)

@@ -42,6 +42,7 @@ td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}
 .card text{fill:var(--soft);font:12px system-ui,sans-serif}a{color:var(--now)}
 code{overflow-wrap:anywhere;font-size:.85em}.trend{max-width:36rem}summary{cursor:pointer;
 padding:.5rem 0;color:var(--now)}.hint{display:none}td:not(.full){white-space:nowrap}
+.n.wrap{white-space:normal}
 .meter{display:inline-block;width:4.5rem;height:.55rem;background:var(--line);border-radius:.3rem;
 overflow:hidden;background-image:linear-gradient(90deg,transparent calc(50% - 1px),
 var(--soft) 0 50%,transparent 0)}
@@ -160,9 +161,9 @@ def render_index(deployment: str, state: Mapping[str, Any], now: str) -> bytes:
         + ("<h2>Evidence by window</h2>" + _trend(history[-SHOWN_WINDOWS:]) if history else "")
         + (
             '<h2>Quality by labels</h2><div class="wide"><table class="stack"><thead><tr>'
-            '<th>Model</th><th>Metric</th><th class="n">Holdout</th>'
+            '<th>Model</th><th>Metric</th><th></th><th class="n">Holdout</th>'
             '<th class="n">First labels</th><th class="n">Since then</th>'
-            '<th class="n">Latest labels</th><th></th></tr></thead>'
+            '<th class="n">Latest labels</th></tr></thead>'
             f'<tbody>{quality}</tbody></table></div><p class="soft">Each with its 95% interval. '
             "The first labels end where quality changed the most, by noise or not.</p>"
             f"{reasons}"
@@ -192,7 +193,7 @@ def _quality(run: str, found: Mapping[str, Any]) -> str:
         ("latest", found),
     )
     cells = "".join(
-        f'<td class="n"><span class="hint">{name} </span>{_interval(part)}</td>'
+        f'<td class="n wrap"><span class="hint">{name} </span>{_interval(part)}</td>'
         if part
         else '<td class="n"></td>'
         for name, part in parts
@@ -200,7 +201,7 @@ def _quality(run: str, found: Mapping[str, Any]) -> str:
     word = _CAUSES.get(found.get("cause") or "", "dropped" if found["dropped"] else "holds")
     return (
         f'<tr><td class="full"><code>{escape(run)}</code></td><td>{escape(found["metric"])}</td>'
-        f"{cells}<td><b>{word}</b></td></tr>"
+        f'<td class="full"><b>{word}</b></td>{cells}</tr>'
     )
 
 

@@ -360,7 +360,7 @@ def test_full_exports_are_proposed_as_snapshots(desk: Desk) -> None:
     project = run_init("exports")
     assert project["data"] == {"file": "exports", "arrival": "snapshot"}
     assert project["problem"]["id_column"] == "customer"
-    assert "100% or more of the ids (customer)" in Path("project.toml").read_text()
+    assert "at least 100% of the ids (customer)" in Path("project.toml").read_text()
     job = read_folder(Path(), champion=None, trigger="manual", stage=None)
     read = read_data(job, Log(0.0))
     assert len(read.frame) == 200

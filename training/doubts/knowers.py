@@ -17,7 +17,7 @@ from training.doubts.doubt import (
     sample_rows,
 )
 from training.doubts.means import find_means
-from training.doubts.parts import find_parts, find_together
+from training.doubts.parts import find_crossed, find_parts, find_together
 
 MAX_ROWS = 50_000
 MIN_ROWS = 30
@@ -59,6 +59,7 @@ def find_knowers(
         _find_alone(taken, target, classes),
         find_parts(taken, target, classes),
         find_together(taken, target, classes),
+        find_crossed(taken, target, classes),
         _find_files(None if files is None else files[rows], target, classes),
     )
     for doubts in checks:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from training.arrays import BoolArray, FloatArray
+from training.arrays import BoolArray, FloatArray, IntArray
 from training.doubts.doubt import Doubt, Variable, last_decimal, rank_area, sample_rows
 
 MIN_ROWS = 30
@@ -12,6 +12,7 @@ EXACT = 1.0 - 1e-6
 MOST_PARTS = 6
 MAX_PAIR_ROWS = 1_500
 MAX_PAIR_COLUMNS = 40
+MOST_CELLS = 20  # values of a column that is crossed with another
 TOGETHER = 0.998
 WEAK_ALONE = 0.95
 NEARLY = 1.0 - 1e-4  # explained, where what is left may be rounding
@@ -148,6 +149,44 @@ def find_together(
                     names,
                 )
                 return
+
+
+def find_crossed(
+    variables: Sequence[Variable], labels: FloatArray, classes: Sequence[str]
+) -> Iterator[Doubt]:
+    """Find two columns of few values whose combination gives the class, as two flags may."""
+    if len(classes) != 2:
+        return
+    rows = sample_rows(len(labels), 2 * MAX_PAIR_ROWS)
+    hits = labels[rows] == 1
+    columns = []
+    for variable in variables:
+        distinct, codes = np.unique(variable.values[rows], return_inverse=True)
+        if 2 <= len(distinct) <= MOST_CELLS:
+            area = _tell(codes, hits)
+            if area < WEAK_ALONE:
+                columns.append((variable.name, codes, len(distinct), area))
+    columns = columns[:MAX_PAIR_COLUMNS]
+    for first, (name, codes, values, alone) in enumerate(columns):
+        for other, others, more, like in columns[first + 1 :]:
+            if values * more > len(rows) / 20:
+                continue  # so many cells fit any target
+            area = _tell(codes * more + others, hits)
+            if area >= TOGETHER:
+                yield Doubt(
+                    f"together:{name},{other}",
+                    f"the combination of {name!r} and {other!r} tells the target (ROC-AUC "
+                    f"{area:.3f}), each alone little ({alone:.2f} and {like:.2f}): was one of them "
+                    "made from the target?",
+                    (name, other),
+                )
+                return
+
+
+def _tell(codes: IntArray, hits: BoolArray) -> float:
+    """Give the ROC-AUC of the share of hits in each row's cell."""
+    shares = np.bincount(codes, weights=hits) / np.maximum(1, np.bincount(codes))
+    return rank_area(shares[codes], hits)
 
 
 def _part_classes(plane: FloatArray, hits: BoolArray) -> float:

@@ -112,6 +112,16 @@ def test_two_columns_that_tell_together(random: np.random.Generator) -> None:
     assert names(pair, blurred, "n", "y") == []
 
 
+def test_two_flags_that_tell_together(random: np.random.Generator) -> None:
+    """One flag is the other, turned where the answer is yes; unrelated flags tell nothing."""
+    labels, variables = binary(random)
+    first, third = random.integers(0, 2, ROWS), random.integers(0, 2, ROWS)
+    second = np.where(labels == 1, 1 - first, first)
+    flags = [category("a", first), category("b", second), category("c", third)]
+    assert names([*variables, *flags], labels, "no", "yes") == ["together:a,b"]
+    assert names([*variables, category("a", first), category("c", third)], labels, "n", "y") == []
+
+
 def encodings(labels: np.ndarray, groups: np.ndarray) -> dict[str, np.ndarray]:
     sizes = np.bincount(groups)
     sums = np.bincount(groups, weights=labels)
