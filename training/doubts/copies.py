@@ -27,6 +27,7 @@ REDUCTION = 0.35  # of the disagreement with further neighbours
 SIGMAS = 5.0
 MAX_REFITTED = 400
 RESTING = 0.3  # of the gain over knowing nothing
+SLIGHT, MANIFOLD = 0.1, 4.0  # or a tenth of it, if the error becomes four times as large
 DRAWN_AGAIN = 0.5  # distinct rows of a class, as a share: fewer are copies
 
 
@@ -53,7 +54,7 @@ class NearCopies:
 class Rest:
     """The score on rows that have near copies, as it is and after training without the copies.
 
-    Losses are a row's mean; `base` is that of knowing nothing.
+    Losses are squared errors, a row's mean; `base` is that of knowing nothing.
     """
 
     loss: float
@@ -65,7 +66,8 @@ class Rest:
     def figures(self) -> str:
         """Write the three losses."""
         return (
-            f"loss {self.loss:.4g} becomes {self.loss_without:.4g}, knowing nothing {self.base:.4g}"
+            f"squared error {self.loss:.4g} becomes {self.loss_without:.4g}, knowing nothing "
+            f"{self.base:.4g}"
         )
 
     @property
@@ -73,6 +75,13 @@ class Rest:
         """Give the share of the gain over knowing nothing that goes with the copies."""
         gain = self.base - self.loss
         return (self.loss_without - self.loss) / gain if gain > 0 else 0.0
+
+    @property
+    def doubtful(self) -> bool:
+        """Say whether a good part of the claim goes with them, or its error multiplies."""
+        much = self.resting >= RESTING
+        manifold = self.resting >= SLIGHT and self.loss_without >= MANIFOLD * self.loss
+        return self.sure and (much or manifold)
 
 
 def find_near_copies(
@@ -158,7 +167,7 @@ def measure_rest(losses: FloatArray, without: FloatArray, base: FloatArray) -> R
 
 def doubt_near_copies(found: NearCopies, rest: Rest) -> Doubt | None:
     """Hold the claim where a good part of it rests on near copies."""
-    if not rest.sure or rest.resting < RESTING:
+    if not rest.doubtful:
         return None
     return Doubt(
         "near-copies",

@@ -35,7 +35,6 @@ TOO_GOOD = 3.0  # times less error than the champion's
 NEARLY_ALL = 0.9
 MUCH_KNOWN = 0.8
 SHRUNK = 0.5
-RESTING = 0.3  # of the gain over knowing nothing
 BLOCKS = 6
 PARTS = 3
 
@@ -151,7 +150,7 @@ def _doubt_order(refit: Refit, data: Data, inputs: list[Variable]) -> Iterator[D
         order = next(variable.values for variable in moments if variable.name == name)
     rank = np.argsort(np.argsort(order, kind="stable"), kind="stable")
     rest = refit.measure(rank * BLOCKS // len(rank), "blocks of rows judging")
-    if rest is not None and rest.sure and rest.resting >= RESTING:
+    if rest is not None and rest.doubtful:
         yield replace(found, sentence=f"{found.sentence} ({rest.figures})")
 
 
@@ -163,7 +162,7 @@ def _doubt_joint_owner(refit: Refit, inputs: list[Variable]) -> Iterator[Doubt]:
     names, joint = found
     parts = (hash_values(joint, 0) * PARTS).astype(np.intp)
     rest = refit.measure(parts, f"rows that share {names[0]!r} and {names[1]!r} together")
-    if rest is not None and rest.sure and rest.resting >= RESTING:
+    if rest is not None and rest.doubtful:
         yield doubt_joint_owner(names, rest.resting, rest.figures)
 
 

@@ -129,10 +129,13 @@ class Refit:
         return self._losses(rows, np.tile(shares / shares.sum(), (len(rows), 1)))
 
     def _losses(self, rows: IntArray, outputs: FloatArray) -> FloatArray:
-        """Give the loss of each row: minus log probability, or the squared error."""
+        """Give the squared error of each row: of its number, or of its probabilities (Brier 1950).
+
+        Not the log loss: a refit is not calibrated, and a few rows it is sure of would decide.
+        """
         assert self.data.labels is not None
         labels = self.data.labels[rows]
         if not self.data.contract.is_classification:
             return np.square(outputs[:, 0] - labels)
-        given = outputs[np.arange(len(rows)), labels.astype(np.intp)]
-        return -np.log(np.clip(given, 1e-6, 1.0))
+        wanted = np.eye(outputs.shape[1])[labels.astype(np.intp)]
+        return np.asarray(np.square(outputs - wanted).sum(axis=1), dtype=np.float64)

@@ -73,15 +73,22 @@ def test_a_metric_that_the_holdout_cannot_show_is_undefined_in_the_report(
 def test_a_random_split_of_rows_in_time_order_is_doubted(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Where neighbours have like targets the job doubts its claim and says what to set."""
-    frame = make_table("binary")
+    """A claim that goes where whole stretches of the table judge is doubted, and what to set said.
+
+    Two columns go round once, as the hour's angle does, so a model can tell where a row stands; the
+    answer stays the same for thirty rows, by chance. Shuffled, the rows show no order.
+    """
     random = np.random.default_rng(3)
-    order = np.argsort(
-        frame["size"] + random.normal(scale=0.3 * frame["size"].std(), size=len(frame))
-    )
-    frame = frame.iloc[order].reset_index(drop=True)
-    assert train.main(["--local", str(write_project(tmp_path, frame, PROBLEMS["binary"]))]) == 0
+    angle = 2 * np.pi * np.arange(600) / 600
+    spells = np.repeat(random.integers(0, 2, 20), 30)
+    answer = np.where(random.random(600) < 0.1, 1 - spells, spells)
+    frame = pd.DataFrame({"east": np.cos(angle).round(4), "north": np.sin(angle).round(4)})
+    frame["answer"] = np.where(answer == 1, "yes", "no")
+    extra = '[training]\ncandidates = ["forest"]\n[training.search]\ntrials = 1\n'
+    ordered = write_project(tmp_path / "ordered", frame, PROBLEMS["binary"], extra)
+    assert train.main(["--local", str(ordered)]) == 0
     assert "doubt order: neighbouring rows have like targets" in capsys.readouterr().out
-    shuffled = write_project(tmp_path, frame.sample(frac=1.0, random_state=1), PROBLEMS["binary"])
-    assert train.main(["--local", str(shuffled)]) == 0
+    shuffled = frame.sample(frac=1.0, random_state=1)
+    folder = write_project(tmp_path / "shuffled", shuffled, PROBLEMS["binary"], extra)
+    assert train.main(["--local", str(folder)]) == 0
     assert "neighbouring rows" not in capsys.readouterr().out
