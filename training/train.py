@@ -93,11 +93,11 @@ def train(job: Job, log: Log) -> Path:
     return job.output
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run as a command; gives the exit code."""
+def main(arguments: Sequence[str] | None = None, started: float | None = None) -> int:
+    """Run as a command; gives the exit code. The time budget counts from `started`, or from now."""
     options = _read_arguments(arguments)
     failure = None if options.local else jobs.failure_file(os.environ)
-    log = Log(STARTED)
+    log = Log(time.monotonic() if started is None else started)
     try:
         if options.local:
             champion = Path(options.champion) if options.champion else None
@@ -146,4 +146,4 @@ def _read_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(started=STARTED))
