@@ -73,6 +73,10 @@ from local.services.states.execution_log import ExecutionLog
 from local.services.states.sagemaker_task import SageMakerTask
 
 logger = logging.getLogger(__name__)
+# moto logs as errors what a state catches, or asks for by IsPresent; the history has them.
+logging.getLogger("moto.stepfunctions.parser.asl.component.eval_component").setLevel(
+    logging.CRITICAL
+)
 
 ENDED_METRICS = {
     "SUCCEEDED": "ExecutionsSucceeded",
